@@ -1,0 +1,216 @@
+"""What may one system be told to do? Commands are imperatives to a single connection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from crossdock.domain.identifiers import ConnectionName, ExternalId, LocationCode, OrderId, PartId, ShipmentId, Sku
+from crossdock.domain.model import ExactDecimal, Instant, Model, Text
+from crossdock.domain.money import Money
+from crossdock.domain.order import Order
+from crossdock.domain.shipment import Fulfillment, Shipment
+
+BusinessId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class AllocatedLine(Model):
+    """One line of the ERP's order: a share of an order line at one location (a split line becomes two).
+
+    ``location_code`` is the ERP's code for the location, ``erp_sku``/``erp_unit`` its names, all cross-referenced.
+    """
+
+    line_id: str
+    sku: Sku
+    erp_sku: str
+    erp_unit: str
+    quantity: ExactDecimal
+    unit_price: Money
+    discount: Money
+    location: LocationCode
+    location_code: str
+    description: Text = ""
+
+
+class CreateSalesOrder(Model):
+    """To the ERP: the order with where each share of a line will ship from. Business id: the order id."""
+
+    type: Literal["CreateSalesOrder"] = "CreateSalesOrder"
+    order: Order
+    account: str
+    lines: tuple[AllocatedLine, ...] = Field(min_length=1)
+
+    @property
+    def business_id(self) -> str:
+        return self.order.order_id
+
+
+class CancelSalesOrder(Model):
+    type: Literal["CancelSalesOrder"] = "CancelSalesOrder"
+    order_id: OrderId
+    external_id: ExternalId
+    """The ERP's id of the sales order."""
+
+    @property
+    def business_id(self) -> str:
+        return self.order_id
+
+
+class ReleaseFulfillment(Model):
+    """To whoever works a location: ship this part. Business id: the part id, which the other side stores as its reference."""
+
+    type: Literal["ReleaseFulfillment"] = "ReleaseFulfillment"
+    order: Order
+    part: Fulfillment
+    location_code: str
+    """The receiver's own code or id of the location."""
+    skus: dict[str, str] = Field(default_factory=dict)
+    """Our SKU to the receiver's; every SKU of the part is in it."""
+    sales_order_id: ExternalId | None = None
+    """The ERP's id of the sales order, for a warehouse that is worked in the ERP."""
+
+    @property
+    def business_id(self) -> str:
+        return self.part.part_id
+
+
+class CancelFulfillment(Model):
+    type: Literal["CancelFulfillment"] = "CancelFulfillment"
+    order_id: OrderId
+    part_id: PartId
+    external_id: ExternalId
+    """The warehouse's id of the part."""
+
+    @property
+    def business_id(self) -> str:
+        return self.part_id
+
+
+class ConfirmShipment(Model):
+    """To the storefront: this left, with this tracking. Business id: the shipment id."""
+
+    type: Literal["ConfirmShipment"] = "ConfirmShipment"
+    order_id: OrderId
+    order_external_id: ExternalId
+    shipment: Shipment
+    lines: tuple[tuple[ExternalId, ExactDecimal], ...]
+    """(the storefront's line id, quantity)."""
+    notify_customer: bool = True
+
+    @property
+    def business_id(self) -> str:
+        return self.shipment.shipment_id
+
+
+class InvoicedLine(Model):
+    """A line of the ERP order to invoice now. ``*_before`` are what this side knows as done before this command."""
+
+    line_id: str
+    location: LocationCode
+    quantity: ExactDecimal
+    invoiced_before: ExactDecimal
+    erp_line_id: str = ""
+
+
+class PostInvoice(Model):
+    """To the ERP: invoice what this shipment sent. ``already_shipped``: the ERP's own people posted the shipment there."""
+
+    type: Literal["PostInvoice"] = "PostInvoice"
+    order_id: OrderId
+    sales_order_id: ExternalId
+    sales_order_number: str
+    shipment_id: ShipmentId
+    shipment_external_id: str = ""
+    lines: tuple[InvoicedLine, ...] = Field(min_length=1)
+    already_shipped: bool
+    dispatched_at: Instant
+
+    @property
+    def business_id(self) -> str:
+        return self.shipment_id
+
+
+class CancelOrder(Model):
+    """To the storefront: this order is off (hold refused or expired). Business id: the order id."""
+
+    type: Literal["CancelOrder"] = "CancelOrder"
+    order_id: OrderId
+    external_id: ExternalId
+    reason: Text
+
+    @property
+    def business_id(self) -> str:
+        return self.order_id
+
+
+class PublishStock(Model):
+    """To a storefront: what can be sold of a SKU from a location (ATP). Business id: SKU, location and sequence."""
+
+    type: Literal["PublishStock"] = "PublishStock"
+    sku: Sku
+    storefront_sku: str
+    location_code: str
+    available: ExactDecimal
+    sequence: int
+
+    @property
+    def business_id(self) -> str:
+        return f"{self.sku}@{self.location_code}@{self.sequence}"
+
+
+class PollConnection(Model):
+    """Ask a system that sends no webhook what is new since the last time. Not an effect: it changes nothing there."""
+
+    type: Literal["PollConnection"] = "PollConnection"
+    resource: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    """A key of the manifest's ``polls``."""
+
+    @property
+    def business_id(self) -> str:
+        return self.resource
+
+
+Intent = Annotated[
+    CreateSalesOrder | CancelSalesOrder | ReleaseFulfillment | CancelFulfillment | ConfirmShipment | PostInvoice | CancelOrder | PublishStock | PollConnection,
+    Field(discriminator="type"),
+]
+INTENT: TypeAdapter[Intent] = TypeAdapter(Intent)
+
+
+class Command(Model):
+    """An intent addressed to one connection, with what caused it and who waits for the answer."""
+
+    tenant: str
+    connection: ConnectionName
+    intent: Intent
+    correlation_id: str
+    causation_id: str
+    issued_at: Instant
+
+    @property
+    def type(self) -> str:
+        return self.intent.type
+
+    @property
+    def effect_key(self) -> str:
+        """(connection, command, business id): one effect ever under this key within the tenant."""
+        return f"{self.connection}#{self.intent.type}#{self.intent.business_id}"
+
+
+class Receipt(Model):
+    """What a system answered to a command: the proof of the effect, in canonical words."""
+
+    external_id: ExternalId
+    """The other system's id of what was made or changed."""
+    number: str = ""
+    """The number its people use."""
+    acknowledged: bool = False
+    """For a release: the warehouse has already accepted it with this answer."""
+    total: Money | None = None
+    """For a document with amounts: what the other system computed, tax included."""
+    tax: Money | None = None
+    line_ids: dict[str, str] = Field(default_factory=dict)
+    """Key ``line_id@location`` to the other system's line id."""
+    found: bool = False
+    """True when it was found by lookup after an unknown outcome rather than made now."""

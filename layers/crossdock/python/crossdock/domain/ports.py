@@ -1,0 +1,244 @@
+"""What do the flows need from the outside? The interfaces that ``aws`` implements and tests fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from crossdock.domain.audit import AuditEntry
+from crossdock.domain.commands import Command, Receipt
+from crossdock.domain.connector import Connector
+from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.effect import Effect
+from crossdock.domain.events import Event
+from crossdock.domain.exception_record import ExceptionRecord, QueueName
+from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.order_record import OrderRecord, Parked
+from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+
+
+class Archive(Protocol):
+    """Raw bytes kept for good; a key is written once and never changed."""
+
+    def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> None: ...
+
+    def get(self, key: str) -> tuple[bytes, dict[str, str]]: ...
+
+
+class DeliveryNote(Protocol):
+    """The stored short record of a delivery, beside its bytes in the archive."""
+
+    @property
+    def delivery_id(self) -> str: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def status(self) -> DeliveryStatus: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def events(self) -> tuple[str, ...]:
+        """``type:subject`` of what came of it."""
+        ...
+
+
+class Deliveries(Protocol):
+    def add(self, delivery: Delivery) -> DeliveryNote | None:
+        """Stores bytes and note under the delivery's id. None when new; the standing note when that id is known already."""
+        ...
+
+    def note(self, delivery_id: str) -> DeliveryNote | None: ...
+
+    def load(self, delivery_id: str) -> Delivery:
+        """The newest revision with its bytes. ``Rejected`` NOT_FOUND when there is none."""
+        ...
+
+    def revise(self, delivery_id: str, body: bytes, *, actor: str, now: datetime) -> int:
+        """Keeps an edited body beside the original; the new revision's number."""
+        ...
+
+    def settle(self, delivery_id: str, status: DeliveryStatus, *, now: datetime, events: Sequence[str] = (), reason: str = "") -> None: ...
+
+    def waiting(self, before: datetime, limit: int) -> list[DeliveryNote]:
+        """Received before that moment (or last queued again before it) and not settled yet."""
+        ...
+
+    def every(self) -> Iterable[DeliveryNote]: ...
+
+
+class Orders(Protocol):
+    def get(self, order_id: str) -> OrderRecord | None: ...
+
+    def add(self, record: OrderRecord) -> bool:
+        """False when the order is known already."""
+        ...
+
+    def change(self, order_id: str, decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
+        """Reads, decides, writes on the version read; again when somebody else was first. None from ``decide``: leave as it is."""
+        ...
+
+    def refer(self, connection: str, external_id: str, order_id: str, part_id: str = "") -> None:
+        """Remembers that the other system's id belongs to this order (and part)."""
+        ...
+
+    def referred(self, connection: str, external_id: str) -> tuple[str, str] | None:
+        """(order id, part id or empty) for another system's id."""
+        ...
+
+    def park(self, name: str, *, source: str, item: Parked, now: datetime) -> None:
+        """Keeps an event under the name (order id or reference) by which it will be asked for."""
+        ...
+
+    def unpark(self, name: str) -> list[Parked]:
+        """Takes everything out that waits under the name."""
+        ...
+
+    def overdue_parked(self, now: datetime, limit: int) -> list[tuple[str, Parked]]: ...
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """Open orders whose ``due_at`` has passed, the earliest first."""
+        ...
+
+    def every(self) -> Iterable[OrderRecord]: ...
+
+    def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
+        """The newest first."""
+        ...
+
+
+class Stock(Protocol):
+    def level(self, sku: str, location: str) -> StockLevel | None: ...
+
+    def levels(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StockLevel]: ...
+
+    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
+        """Takes over an absolute count unless a newer one is known (False: stale, ignored)."""
+        ...
+
+    def reserve(self, reservation: Reservation) -> str | None:
+        """All lines or none, once per order: repeated calls answer the first one's result. The SKU@location that is short, or None."""
+        ...
+
+    def reservation(self, order_id: str) -> Reservation | None: ...
+
+    def outstanding(self) -> Iterable[tuple[str, list[ReservedLine]]]:
+        """Every order that has stock committed, with what of it is neither shipped nor given back."""
+        ...
+
+    def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
+        """Gives reserved stock back (cancel). ``token`` makes a repeat harmless."""
+        ...
+
+    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
+        """Reserved stock has left: neither on hand nor committed any more. ``token`` makes a repeat harmless."""
+        ...
+
+
+class Effects(Protocol):
+    def begin(self, key: str, *, order_id: str | None, now: datetime, lease_seconds: int) -> tuple[bool, Effect]:
+        """One conditional write. (True, effect): go ahead, this attempt owns it. (False, effect): it stands as ``effect`` says —
+        confirmed, under way within its lease, or to be looked up first (unknown, or intended with its lease run out)."""
+        ...
+
+    def take_over(self, effect: Effect, *, now: datetime, lease_seconds: int) -> Effect | None:
+        """Claims an unknown or abandoned effect for a look-up. None when another worker was first."""
+        ...
+
+    def confirm(self, effect: Effect, receipt: Receipt, *, now: datetime) -> Effect: ...
+
+    def mark_unknown(self, effect: Effect, error: str, *, now: datetime) -> Effect: ...
+
+    def fail(self, effect: Effect, error: str, *, now: datetime) -> Effect: ...
+
+    def get(self, key: str) -> Effect | None: ...
+
+
+class Exceptions(Protocol):
+    def open(self, record: ExceptionRecord) -> ExceptionRecord:
+        """Stores it, or counts one more occurrence and reopens the standing record of the same id."""
+        ...
+
+    def get(self, exception_id: str) -> ExceptionRecord | None: ...
+
+    def change(self, exception_id: str, decide: Callable[[ExceptionRecord], ExceptionRecord | None]) -> ExceptionRecord: ...
+
+    def listed(self, *, closed: bool = False, limit: int = 1000) -> list[ExceptionRecord]: ...
+
+
+class Audit(Protocol):
+    def append(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> AuditEntry: ...
+
+    def entries(self, subject: str) -> list[AuditEntry]: ...
+
+
+class Bus(Protocol):
+    def publish(self, events: Sequence[Event]) -> None:
+        """All or an error: a partial failure of the service is retried, then raised."""
+        ...
+
+
+class Queues(Protocol):
+    def send(self, queue: QueueName, body: str, *, group: str, delay_seconds: int = 0) -> None: ...
+
+    def depth(self, queue: QueueName) -> int:
+        """About how many messages the queue holds, waiting or being worked on."""
+        ...
+
+    def send_to_dead_letters(self, queue: QueueName, body: str, *, group: str, exception_id: str) -> None: ...
+
+
+class Workflow(Protocol):
+    def start(self, order_id: str, *, attempt: int = 0) -> None:
+        """Starting what runs already is success: the execution name is the order id."""
+        ...
+
+    def succeed(self, token: str, output: Mapping[str, object]) -> bool:
+        """False: nobody waits with this token (answered before, timed out, stopped)."""
+        ...
+
+    def fail(self, token: str, *, error: str, cause: str) -> bool: ...
+
+    def running(self, order_id: str) -> bool | None:
+        """None: there never was an execution of this order."""
+        ...
+
+
+class Cursors(Protocol):
+    def get(self, name: str) -> str | None: ...
+
+    def put(self, name: str, value: str) -> None: ...
+
+    def claim(self, name: str, *, until: datetime, now: datetime) -> bool:
+        """True for one caller until ``until`` (a lease on a periodic task)."""
+        ...
+
+    def release_claim(self, name: str) -> None: ...
+
+
+class Connectors(Protocol):
+    def connector(self, connection: str) -> Connector: ...
+
+    def manifest(self, connection: str) -> ConnectorManifest: ...
+
+
+class Secrets(Protocol):
+    def webhook_secrets(self, connection: str) -> list[str]:
+        """Current first, then the previous one while the overlap lasts; empty when none is set."""
+        ...
+
+    def refresh(self) -> bool:
+        """Forget what is cached: a signature did not fit, perhaps the secret was rotated. False when it was read just now:
+        somebody who sends wrong signatures must not make this side read the secret each time."""
+        ...
+
+
+class CommandSender(Protocol):
+    def send(self, commands: Sequence[Command]) -> None: ...

@@ -1,0 +1,119 @@
+"""Is anything lost? Accepted = done + held + exception + in flight, each of them found where it must be and not assumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from crossdock.domain.delivery import DeliveryStatus
+from crossdock.domain.exception_record import QueueName
+from crossdock.domain.messages import inbound_message
+from crossdock.domain.order_record import OrderStatus
+from crossdock.flows import raise_exception
+from crossdock.flows.services import Services
+from crossdock.flows.watch import FORGOTTEN_AFTER
+
+
+@dataclass(frozen=True)
+class Side:
+    """One account: ``accepted`` must be the sum of the others. ``missing`` names what is in none of them."""
+
+    accepted: int
+    done: int
+    held: int
+    exception: int
+    in_flight: int
+    missing: tuple[str, ...]
+
+    @property
+    def adds_up(self) -> bool:
+        return not self.missing and self.accepted == self.done + self.held + self.exception + self.in_flight
+
+
+@dataclass(frozen=True)
+class Balance:
+    deliveries: Side
+    orders: Side
+    stock_committed_without_order: tuple[str, ...]
+
+    @property
+    def adds_up(self) -> bool:
+        return self.deliveries.adds_up and self.orders.adds_up and not self.stock_committed_without_order
+
+    def as_json(self) -> dict[str, object]:
+        return {**asdict(self), "adds_up": self.adds_up}
+
+
+def balance(services: Services) -> Balance:
+    """Counts everything that was ever accepted and looks for each unfinished thing where it claims to be."""
+    return Balance(_deliveries(services), _orders(services), _orphans(services))
+
+
+def _deliveries(services: Services) -> Side:
+    now = services.clock.now()
+    done = exception = in_flight = accepted = 0
+    missing = []
+    for note in services.deliveries.every():
+        accepted += 1
+        if note.status is DeliveryStatus.EXCEPTION:
+            standing = services.exceptions.get(raise_exception.message_exception_id(QueueName.INBOUND, inbound_message(note.delivery_id)))
+            if standing is None or standing.closed:
+                missing.append(f"delivery {note.delivery_id} stands as exception but no open exception is recorded")
+            else:
+                exception += 1
+        elif note.status is DeliveryStatus.RECEIVED:
+            if now - note.received_at > FORGOTTEN_AFTER * 2 and services.queues.depth(QueueName.INBOUND) == 0:
+                missing.append(f"delivery {note.delivery_id} was received at {note.received_at:%H:%M:%S} and is in no queue")
+            else:
+                in_flight += 1
+        else:
+            lost = _lost_orders(note.events, services)
+            missing += [f"delivery {note.delivery_id} is done but order {order_id} does not exist" for order_id in lost]
+            done += 0 if lost else 1
+    return Side(accepted, done, 0, exception, in_flight, tuple(missing))
+
+
+def _lost_orders(events: tuple[str, ...], services: Services) -> list[str]:
+    """Orders that a finished delivery brought and that are not there (with nothing on its way any more)."""
+    placed = [event.partition(":")[2] for event in events if event.startswith("OrderPlaced:")]
+    gone = [order_id for order_id in placed if services.orders.get(order_id) is None]
+    if gone and services.queues.depth(QueueName.WORK) > 0:
+        return []
+    return [order_id for order_id in gone if not _in_work_exception(order_id, services)]
+
+
+def _in_work_exception(order_id: str, services: Services) -> bool:
+    return any(record.subject == order_id and record.queue is QueueName.WORK for record in services.exceptions.listed())
+
+
+def _orders(services: Services) -> Side:
+    done = held = exception = in_flight = accepted = 0
+    missing = []
+    for record in services.orders.every():
+        accepted += 1
+        opened = [found for found in (services.exceptions.get(name) for name in record.open_exceptions) if found is not None and not found.closed]
+        if record.status in (OrderStatus.COMPLETED, OrderStatus.CANCELLED):
+            done += 1
+        elif record.status is OrderStatus.HELD:
+            if any(found.kind == "hold" for found in opened):
+                held += 1
+            else:
+                missing.append(f"order {record.order_id} is held but nobody is asked")
+        elif opened:
+            exception += 1
+        elif record.status is OrderStatus.ANNOUNCED or services.workflow.running(record.order_id):
+            in_flight += 1
+        elif services.workflow.running(record.order_id) is None and services.queues.depth(QueueName.WORK) > 0:
+            in_flight += 1
+        else:
+            missing.append(f"order {record.order_id} is {record.status.value}, its workflow does not run and no exception is open")
+    return Side(accepted, done, held, exception, in_flight, tuple(missing))
+
+
+def _orphans(services: Services) -> tuple[str, ...]:
+    """Stock committed for an order that is over: it would never be given back."""
+    found = []
+    for order_id, lines in services.stock.outstanding():
+        record = services.orders.get(order_id)
+        if lines and (record is None or record.status in (OrderStatus.CANCELLED, OrderStatus.COMPLETED)):
+            found.append(f"order {order_id} is {record.status.value if record else 'unknown'} and still holds {len(lines)} reservation(s)")
+    return tuple(found)

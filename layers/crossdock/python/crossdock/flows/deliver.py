@@ -1,0 +1,383 @@
+"""A command must reach its system exactly once, whatever breaks on the way: the effect ledger decides what may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from crossdock.domain.commands import Intent, Receipt
+from crossdock.domain.delivery import Delivery
+from crossdock.domain.effect import Effect, EffectState
+from crossdock.domain.errors import CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
+from crossdock.domain.exception_record import QueueName
+from crossdock.domain.messages import OutboundMessage, inbound_message
+from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder, Step
+from crossdock.domain.shipment import PartStatus
+from crossdock.flows import facts, progress, raise_exception
+from crossdock.flows import order as order_flow
+from crossdock.flows.commands_of import intent_of
+from crossdock.flows.receive import safe_id
+from crossdock.flows.services import Services
+
+LEASE_SECONDS = 60
+"""Longer than the function may run: within it nobody else touches the effect."""
+SETTLE_SECONDS = 2
+"""How long an unanswered write is given to arrive before its absence is believed."""
+AWAITED_FOR = timedelta(minutes=30)
+"""How long after a release the awaited polling rhythm goes on; after that the manifest's ordinary one is enough."""
+
+POLL_FAILURES = 3
+
+_FORWARD = frozenset({"CreateSalesOrder", "ReleaseFulfillment"})
+"""Commands that must not leave any more once the order is being cancelled."""
+
+
+def deliver(message: OutboundMessage, services: Services) -> None:
+    """Delivers one command. Returns when its effect is confirmed and recorded (now or before); raises a classified error otherwise."""
+    if message.command == "PollConnection":
+        poll(message, services)
+        return
+    if message.command == "PullStock":
+        pull_stock(message, services)
+        return
+    record = services.orders.get(message.order_id or "")
+    if record is None:
+        raise NeedsPerson("ORDER_UNKNOWN", f"there is no order {message.order_id}", remedy="discard the message")
+    if not progress.can(message.connection, message.command, services):
+        _not_applicable(message, record, services)
+        return
+    intent = intent_of(message, record, services)
+    lock = f"invoice#{record.order_id}" if message.command == "PostInvoice" else None
+    now = services.clock.now()
+    if lock and not services.cursors.claim(lock, until=now + timedelta(seconds=LEASE_SECONDS), now=now):
+        raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=1)
+    try:
+        receipt = _once(message, intent, record, services)
+    finally:
+        if lock:
+            services.cursors.release_claim(lock)
+    if receipt is not None:
+        _recorded(message, receipt, services)
+
+
+def _not_applicable(message: OutboundMessage, record: OrderRecord, services: Services) -> None:
+    """The source takes no such command (an API client has no page to update): settled by that, and said so."""
+    if message.command == "ConfirmShipment":
+        _recorded(message, Receipt(external_id="not-applicable"), services)
+    else:
+        raise NeedsPerson("COMMAND_NOT_SUPPORTED", f"{message.connection} cannot execute {message.command}", remedy="change the connection in the tenant file")
+    services.audit.append(
+        record.order_id, actor=raise_exception.SYSTEM, action=f"{message.command}NotApplicable", summary=f"{message.connection} takes no {message.command}", details={}, at=services.clock.now()
+    )
+
+
+def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, services: Services) -> Receipt | None:
+    key = progress.effect_key(message.connection, message.command, intent.business_id)
+    now = services.clock.now()
+    mine, effect = services.effects.begin(key, order_id=record.order_id, now=now, lease_seconds=LEASE_SECONDS)
+    if not mine:
+        if effect.state is EffectState.CONFIRMED and effect.receipt is not None:
+            return effect.receipt
+        found = _settled(effect, intent, message, services, now)
+        if isinstance(found, Receipt):
+            return found
+        effect = found
+    # The intent is on the ledger; only now is the cancellation asked for. Whoever cancels writes first and reads the ledger second,
+    # so at least one of the two sees the other.
+    if message.command in _FORWARD and _being_cancelled(record.order_id, services):
+        services.effects.fail(effect, "the order is being cancelled", now=now)
+        progress.advance(record.order_id, services)
+        return None
+    connector = services.connectors.connector(message.connection)
+    return _call(lambda: connector.execute(intent), effect, message, services)
+
+
+def _being_cancelled(order_id: str, services: Services) -> bool:
+    current = services.orders.get(order_id)
+    return current is not None and (current.cancel_requested_at is not None or current.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED))
+
+
+def _settled(effect: Effect, intent: Intent, message: OutboundMessage, services: Services, now: datetime) -> Receipt | Effect:
+    """Nobody knows whether it was done: ask the other side first. The receipt when it was, the effect (claimed, free to call) when it was not."""
+    if effect.state is EffectState.INTENDED and effect.lease_until > now:
+        raise RetryLater("BUSY", f"{effect.key} is being delivered", after_seconds=5)
+    settled_at = effect.settled_at or effect.intended_at
+    if effect.state is EffectState.UNKNOWN and (now - settled_at).total_seconds() < SETTLE_SECONDS:
+        raise RetryLater("UNKNOWN_OUTCOME", f"{effect.key}: too early to look whether it arrived", after_seconds=SETTLE_SECONDS)
+    claimed = services.effects.take_over(effect, now=now, lease_seconds=LEASE_SECONDS)
+    if claimed is None:
+        raise RetryLater("BUSY", f"{effect.key} is being looked up", after_seconds=5)
+    try:
+        found = services.connectors.connector(message.connection).look_up(intent)
+    except CrossdockError as error:
+        services.effects.mark_unknown(claimed, f"look-up: {error}", now=services.clock.now())
+        raise
+    if found is None:
+        return claimed
+    services.audit.append(
+        message.order_id or effect.key,
+        actor=raise_exception.SYSTEM,
+        action="EffectFound",
+        summary=f"{message.command} had reached {message.connection} although no answer came",
+        details={"external_id": found.external_id},
+        at=now,
+    )
+    receipt = found.model_copy(update={"found": True})
+    services.effects.confirm(claimed, receipt, now=services.clock.now())
+    return receipt
+
+
+def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessage, services: Services) -> Receipt:
+    try:
+        receipt = execute()
+    except UnknownOutcome as error:
+        services.effects.mark_unknown(effect, str(error), now=services.clock.now())
+        services.audit.append(
+            message.order_id or effect.key, actor=raise_exception.SYSTEM, action="EffectUnknown", summary=f"{message.command} to {message.connection}: {error.detail}"[:500], details={}, at=services.clock.now()
+        )
+        error.after_seconds = error.after_seconds or SETTLE_SECONDS + 1
+        raise
+    except CrossdockError as error:
+        services.effects.fail(effect, str(error), now=services.clock.now())
+        raise
+    services.effects.confirm(effect, receipt, now=services.clock.now())
+    return receipt
+
+
+# ------------------------------------------------------------------ what follows from a confirmed effect
+
+
+def _recorded(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    """Writes what the effect means for the order, and moves the order on. Safe to repeat: a redelivery comes here again."""
+    handlers: dict[str, Callable[[OutboundMessage, Receipt, Services], None]] = {
+        "CreateSalesOrder": _sales_order_created,
+        "CancelSalesOrder": _sales_order_cancelled,
+        "ReleaseFulfillment": _released,
+        "CancelFulfillment": _fulfillment_cancelled,
+        "ConfirmShipment": _confirmed,
+        "PostInvoice": _invoiced,
+        "CancelOrder": _source_told,
+    }
+    handlers[message.command](message, receipt, services)
+    if message.order_id:
+        progress.advance(message.order_id, services)
+
+
+def _change(message: OutboundMessage, services: Services, *, action: str, summary: str, details: dict[str, str], decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
+    """Changes the order and, the first time, says so in the audit."""
+    now = services.clock.now()
+    changed = False
+
+    def guarded(current: OrderRecord) -> OrderRecord | None:
+        nonlocal changed
+        made = decide(current)
+        changed = made is not None
+        return None if made is None else made.model_copy(update={"updated_at": now, "due_at": progress.next_deadline(made.model_copy(update={"updated_at": now}), services)})
+
+    record = services.orders.change(message.order_id or "", guarded)
+    if changed:
+        services.audit.append(record.order_id, actor=message.connection, action=action, summary=summary, details=details, at=now)
+    return record
+
+
+def _found(receipt: Receipt) -> str:
+    return " (found by look-up)" if receipt.found else ""
+
+
+def _sales_order_created(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    now = services.clock.now()
+    sales_order = SalesOrder(external_id=receipt.external_id, number=receipt.number, line_ids=receipt.line_ids, total=receipt.total)
+
+    def post(current: OrderRecord) -> OrderRecord | None:
+        if current.sales_order is not None:
+            return None
+        return progress.with_status(current, OrderStatus.POSTED, now).model_copy(update={"sales_order": sales_order})
+
+    for reference in {receipt.external_id, receipt.number} - {""}:
+        services.orders.refer(message.connection, reference, message.order_id or "")
+    record = _change(message, services, action="SalesOrderPosted", summary=f"sales order {receipt.number}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=post)
+    progress.rejoin({receipt.external_id, receipt.number} - {""}, record.order_id, services)
+    hold = order_flow.erp_difference(record, services)
+    if hold is not None and record.waiting is not None and record.waiting.step is Step.POST and record.cancel_requested_at is None:
+        order_flow.open_hold(hold, None, services, order_id=record.order_id)
+
+
+def _sales_order_cancelled(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    def cancel(current: OrderRecord) -> OrderRecord | None:
+        if current.sales_order is None or current.sales_order.cancelled:
+            return None
+        return current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"cancelled": True})})
+
+    _change(message, services, action="SalesOrderCancelled", summary=f"sales order {receipt.number or receipt.external_id} cancelled in the ERP{_found(receipt)}", details={}, decide=cancel)
+
+
+def _released(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    now = services.clock.now()
+    part_id = message.part_id or ""
+
+    def release(current: OrderRecord) -> OrderRecord | None:
+        part = current.part(part_id)
+        if part is None or part.released_at is not None:
+            return None
+        status = PartStatus.RELEASED if part.status is PartStatus.PLANNED else part.status
+        changed = progress.replace_part(current, part.model_copy(update={"status": status, "released_at": now, "external_id": receipt.external_id}))
+        return progress.with_status(changed, OrderStatus.RELEASED, now) if changed.status is OrderStatus.POSTED else changed
+
+    if not _is_sales_order(message, receipt, services):
+        services.orders.refer(message.connection, receipt.external_id, message.order_id or "", part_id)
+    record = _change(
+        message, services, action="FulfillmentReleased", summary=f"part {part_id} released to {message.connection}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=release
+    )
+    progress.rejoin({part_id, receipt.external_id} - {""}, record.order_id, services)
+    if receipt.acknowledged:
+        facts.acknowledge(record.order_id, part_id, at=now, actor=message.connection, external_id=receipt.external_id, services=services)
+    await_answers(message.connection, message.command, services)
+
+
+def _is_sales_order(message: OutboundMessage, receipt: Receipt, services: Services) -> bool:
+    """A warehouse worked in the ERP answers with the sales order itself, which all its parts share: that name stays the order's."""
+    record = services.orders.get(message.order_id or "")
+    return record is not None and record.sales_order is not None and record.sales_order.external_id == receipt.external_id
+
+
+def _fulfillment_cancelled(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    def cancel(current: OrderRecord) -> OrderRecord | None:
+        part = current.part(message.part_id or "")
+        if part is None or part.status is PartStatus.CANCELLED:
+            return None
+        return progress.replace_part(current, part.model_copy(update={"status": PartStatus.CANCELLED}))
+
+    _change(message, services, action="FulfillmentCancelled", summary=f"part {message.part_id} cancelled at {message.connection}{_found(receipt)}", details={}, decide=cancel)
+
+
+def _confirmed(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    def confirm(current: OrderRecord) -> OrderRecord | None:
+        booked = current.shipment(message.shipment_id or "")
+        if booked is None or booked.confirmed:
+            return None
+        return progress.replace_shipment(current, booked.model_copy(update={"confirmed": True}))
+
+    _change(message, services, action="ShipmentConfirmed", summary=f"{message.shipment_id} told to {message.connection}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=confirm)
+
+
+def _invoiced(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    def invoice(current: OrderRecord) -> OrderRecord | None:
+        booked = current.shipment(message.shipment_id or "")
+        if booked is None or booked.invoice_number is not None:
+            return None
+        return progress.replace_shipment(current, booked.model_copy(update={"invoice_number": receipt.number or receipt.external_id}))
+
+    record = _change(
+        message, services, action="InvoicePosted", summary=f"invoice {receipt.number or receipt.external_id} for {message.shipment_id}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=invoice
+    )
+    progress.send_next_invoice(record, services)
+
+
+def _source_told(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
+    _change(
+        message,
+        services,
+        action="SourceToldOfCancellation",
+        summary=f"{message.connection} knows that the order is cancelled{_found(receipt)}",
+        details={},
+        decide=lambda current: current.model_copy(update={"tell_source": False}) if current.tell_source else None,
+    )
+
+
+def refused(message: OutboundMessage, error: CrossdockError, services: Services) -> bool:
+    """What a refusal means by itself. True when it is dealt with; False: an exception for a person.
+
+    A warehouse that cannot cancel any more has answered the question: the part ships.
+    """
+    if message.command == "CancelFulfillment" and isinstance(error, Rejected) and error.code == "ALREADY_SHIPPED":
+
+        def keep(current: OrderRecord) -> OrderRecord | None:
+            part = current.part(message.part_id or "")
+            if part is None or part.cancel_refused:
+                return None
+            return progress.replace_part(current, part.model_copy(update={"cancel_refused": True}))
+
+        _change(message, services, action="CancellationRefused", summary=f"part {message.part_id}: {error.detail}"[:500], details={}, decide=keep)
+        progress.advance(message.order_id or "", services)
+        return True
+    return False
+
+
+# ------------------------------------------------------------------ asking systems that do not tell
+
+
+def _poll_name(connection: str, resource: str) -> str:
+    return f"poll#{connection}#{resource}"
+
+
+def await_answers(connection: str, command: str, services: Services) -> None:
+    """Starts the awaited rhythm of every poll that reports the outcome of this command."""
+    now = services.clock.now()
+    for resource, contract in services.connectors.manifest(connection).polls.items():
+        if command in contract.answers:
+            services.cursors.put(f"awaited#{connection}#{resource}", (now + AWAITED_FOR).isoformat())
+            _schedule_poll(connection, resource, services)
+
+
+def _awaited_seconds(connection: str, resource: str, services: Services) -> int:
+    return services.spec.connections[connection].poll_seconds or services.connectors.manifest(connection).polls[resource].awaited_every_seconds
+
+
+def _schedule_poll(connection: str, resource: str, services: Services) -> None:
+    """One poll in the queue at a time: whoever gets the claim sends it."""
+    now = services.clock.now()
+    delay = min(900, _awaited_seconds(connection, resource, services))
+    if services.cursors.claim(f"{_poll_name(connection, resource)}#next", until=now + timedelta(seconds=delay + 10), now=now):
+        progress.send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}), services, delay_seconds=delay)
+
+
+def poll(message: OutboundMessage, services: Services) -> None:
+    """Asks for what is new; every item becomes a delivery like a webhook's. The cursor moves only after all are stored and queued.
+
+    A failed poll is not repeated by the queue (the next one asks for the same and more); ``POLL_FAILURES`` in a row are an exception,
+    which the next success closes.
+    """
+    resource, connection = message.arguments.get("resource", ""), message.connection
+    name = _poll_name(connection, resource)
+    services.cursors.release_claim(f"{name}#next")
+    try:
+        result = services.connectors.connector(connection).poll(resource, services.cursors.get(name))
+        now = services.clock.now()
+        for item in result.items:
+            delivery = Delivery(delivery_id=safe_id(connection, item.topic, item.key), connection=connection, topic=item.topic, body=item.body, headers={"x-polled": resource}, received_at=now)
+            if services.deliveries.add(delivery) is None:
+                services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
+        services.cursors.put(name, result.cursor)
+    except CrossdockError as error:
+        _poll_failed(message, error, name, services)
+    else:
+        if services.cursors.get(f"{name}#failures"):
+            services.cursors.put(f"{name}#failures", "")
+            raise_exception.close_for_message(QueueName.OUTBOUND, message.text(), services=services)
+    awaited = services.cursors.get(f"awaited#{connection}#{resource}")
+    if awaited is not None and datetime.fromisoformat(awaited) > services.clock.now():
+        _schedule_poll(connection, resource, services)
+
+
+def _poll_failed(message: OutboundMessage, error: CrossdockError, name: str, services: Services) -> None:
+    failures = int(services.cursors.get(f"{name}#failures") or 0) + 1
+    services.cursors.put(f"{name}#failures", str(failures))
+    if failures == POLL_FAILURES or not isinstance(error, RetryLater):
+        raise_exception.for_message(error, queue=QueueName.OUTBOUND, message=message.text(), subject=name, connection=message.connection, services=services, dead_letter=False)
+
+
+def pull_stock(message: OutboundMessage, services: Services) -> None:
+    """Reads everything a connection holds and applies the counts of the locations it is believed for."""
+    connection = message.connection
+    services.cursors.put(f"stock#{connection}", services.clock.now().isoformat())
+    believed = {location.codes[connection]: name for name, location in services.spec.locations.items() if location.stock_from == connection}
+    for reading in services.connectors.connector(connection).stock():
+        location = believed.get(reading.location)
+        if location is None:
+            continue  # another system is the owner of that location's stock (systems_of_record)
+        try:
+            sku = services.xref.our_sku(connection, reading.sku)
+        except NeedsPerson:
+            continue  # an article the tenant does not run through this stack; an order for it raises MISSING_XREF
+        place = services.spec.locations[location]
+        services.stock.count(reading.model_copy(update={"sku": sku, "location": location}), safety=place.safety_stock.get(sku, place.default_safety_stock), source=connection)

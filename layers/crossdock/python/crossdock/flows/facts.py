@@ -1,0 +1,439 @@
+"""A fact has come over the bus: what does it change, and to which order does it belong?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from crossdock.domain.errors import Cause, ConcurrentChange
+from crossdock.domain.events import (
+    Event,
+    FulfillmentAcknowledged,
+    FulfillmentRefused,
+    OrderCancelled,
+    OrderPlaced,
+    OrderUpdated,
+    ReturnRequested,
+    ShipmentDelivered,
+    ShipmentDispatched,
+    StockCounted,
+)
+from crossdock.domain.exception_record import exception_id
+from crossdock.domain.order import Order
+from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
+from crossdock.domain.shipment import PartStatus, Shipment
+from crossdock.domain.stock import ReservedLine
+from crossdock.flows import order as order_flow
+from crossdock.flows import progress, raise_exception
+from crossdock.flows.services import Services
+
+PARKED_FOR = timedelta(hours=24)
+"""How long a fact waits for what it belongs to before it becomes an exception: vendors deliver up to a day late."""
+
+
+def apply(event: Event, services: Services) -> None:
+    """Applies one event. Applying it again, or after later ones, ends in the same state."""
+    fact = event.fact
+    if isinstance(fact, OrderPlaced):
+        _placed(event, fact.order, services)
+    elif isinstance(fact, OrderUpdated):
+        _updated(event, fact.order, services)
+    elif isinstance(fact, OrderCancelled):
+        _cancelled(event, fact, services)
+    elif isinstance(fact, FulfillmentAcknowledged):
+        _acknowledged(event, fact, services)
+    elif isinstance(fact, ShipmentDispatched):
+        _dispatched(event, fact.shipment, services)
+    elif isinstance(fact, FulfillmentRefused):
+        _refused(event, fact, services)
+    elif isinstance(fact, ShipmentDelivered):
+        _delivered(event, fact, services)
+    elif isinstance(fact, StockCounted):
+        safety = services.spec.locations[fact.reading.location]
+        services.stock.count(fact.reading, safety=safety.safety_stock.get(fact.reading.sku, safety.default_safety_stock), source=event.source)
+    else:
+        _return_requested(event, fact, services)
+
+
+# ------------------------------------------------------------------ the order itself
+
+
+def _placed(event: Event, order: Order, services: Services) -> None:
+    now = services.clock.now()
+    fresh = OrderRecord(
+        order_id=order.order_id,
+        status=OrderStatus.ACCEPTED,
+        accepted_at=event.received_at,
+        updated_at=now,
+        source=event.source,
+        order=order,
+        account=order.customer.account,
+        due_at=now + timedelta(seconds=services.spec.service_level.accept_seconds),
+    )
+    new = services.orders.add(fresh)
+    if not new:
+        standing = services.orders.get(order.order_id)
+        if standing is None:
+            raise ConcurrentChange("CONCURRENT_CHANGE", f"order {order.order_id} appeared and vanished")
+        if standing.status is not OrderStatus.ANNOUNCED:
+            if standing.status not in (OrderStatus.COMPLETED, OrderStatus.CANCELLED) and services.workflow.running(order.order_id) is None:
+                services.workflow.start(order.order_id)  # a crash lay between the record and the start
+            return
+
+        def accept(current: OrderRecord) -> OrderRecord | None:
+            if current.status is not OrderStatus.ANNOUNCED:
+                return None
+            return fresh.model_copy(
+                update={"version": current.version, "cancel_requested_at": current.cancel_requested_at, "cancel_reason": current.cancel_reason, "accepted_at": current.accepted_at}
+            )
+
+        services.orders.change(order.order_id, accept)
+    services.audit.append(
+        order.order_id,
+        actor=event.source,
+        action="OrderPlaced",
+        summary=f"{order.number}: {len(order.lines)} line(s), {order.total}",
+        details={"delivery": event.causation_id, "account": order.customer.account or ""},
+        at=event.received_at,
+    )
+    current = services.orders.get(order.order_id)
+    if current is not None and current.cancel_requested_at is not None:
+        _cancel_before_start(current, services)
+        return
+    services.workflow.start(order.order_id)
+    progress.rejoin([order.order_id], order.order_id, services)
+
+
+def _cancel_before_start(record: OrderRecord, services: Services) -> None:
+    """The cancellation was here first: nothing has been done, nothing is to be undone."""
+    now = services.clock.now()
+    services.orders.change(
+        record.order_id,
+        lambda current: progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now})
+        if current.status is not OrderStatus.CANCELLED
+        else None,
+    )
+    services.audit.append(record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary="cancelled before it was started", details={}, at=now)
+
+
+def _content(order: Order) -> dict[str, object]:
+    """What of an order matters for fulfilling and billing it."""
+    return {
+        "lines": [
+            (line.line_id, line.sku, str(line.quantity), str(line.unit_price), str(line.discount), str(line.tax)) for line in sorted(order.lines, key=lambda line: line.line_id)
+        ],
+        "ship_to": order.ship_to.as_json(),
+        "total": str(order.total),
+        "freight": str(order.freight),
+    }
+
+
+def _updated(event: Event, order: Order, services: Services) -> None:
+    record = services.orders.get(order.order_id)
+    if record is None or record.status is OrderStatus.ANNOUNCED:
+        _placed(event, order, services)  # the update overtook the order: it holds all of it
+        return
+    if record.order is None or order.source_version <= record.order.source_version or _content(order) == _content(record.order):
+        return
+    now = services.clock.now()
+    if record.status in (OrderStatus.ACCEPTED, OrderStatus.HELD) and not record.parts:
+
+        def take_over(current: OrderRecord) -> OrderRecord | None:
+            if current.parts or current.status not in (OrderStatus.ACCEPTED, OrderStatus.HELD):
+                return None
+            return current.model_copy(update={"order": order, "account": order.customer.account, "updated_at": now})
+
+        services.orders.change(order.order_id, take_over)
+        services.audit.append(order.order_id, actor=event.source, action="OrderUpdated", summary="newer version taken over before reservation", details={"delivery": event.causation_id}, at=now)
+        return
+    if record.status in (OrderStatus.COMPLETED, OrderStatus.CANCELLED, OrderStatus.CANCELLING):
+        return
+    raise_exception.business(
+        "ORDER_CHANGED_AFTER_POSTING",
+        f"the storefront changed the order after it was reserved ({event.causation_id})",
+        record=record,
+        services=services,
+        what=order.source_version,
+        cause=Cause.SOURCE_DATA,
+        connection=event.source,
+        remedy="carry the change into the sales order and the warehouse by hand, or cancel and place anew",
+    )
+
+
+def _cancelled(event: Event, fact: OrderCancelled, services: Services) -> None:
+    now = services.clock.now()
+    record = services.orders.get(fact.order_id)
+    if record is None:
+        announced = OrderRecord(
+            order_id=fact.order_id,
+            status=OrderStatus.ANNOUNCED,
+            accepted_at=event.received_at,
+            updated_at=now,
+            source=event.source,
+            cancel_requested_at=fact.cancelled_at,
+            cancel_reason=fact.reason,
+            due_at=now + PARKED_FOR,
+        )
+        if services.orders.add(announced):
+            services.audit.append(fact.order_id, actor=event.source, action="EventParked", summary="the cancellation came before the order", details={"delivery": event.causation_id}, at=now)
+            return
+        record = services.orders.get(fact.order_id)
+    if record is not None and record.status is OrderStatus.COMPLETED:
+        raise_exception.business(
+            "CANCEL_REFUSED",
+            "the storefront cancelled an order that is shipped and invoiced",
+            record=record,
+            services=services,
+            what="completed",
+            cause=Cause.SOURCE_DATA,
+            connection=event.source,
+            remedy="agree a return with the customer",
+        )
+        return
+    if record is not None and record.status is OrderStatus.ANNOUNCED:
+        services.orders.change(
+            fact.order_id, lambda current: current.model_copy(update={"cancel_requested_at": fact.cancelled_at, "cancel_reason": fact.reason}) if current.cancel_requested_at is None else None
+        )
+        return
+    order_flow.request_cancel(fact.order_id, reason=fact.reason or "cancelled in the storefront", tell_source=False, actor=event.source, services=services)
+
+
+# ------------------------------------------------------------------ what warehouses tell
+
+
+@dataclass(frozen=True)
+class Found:
+    """The order a warehouse's message is about, and the part if it says which."""
+
+    record: OrderRecord
+    part: Part | None
+
+
+def _find(source: str, services: Services, *, order_id: str | None, references: list[str]) -> Found | None:
+    for reference in references:
+        if not reference:
+            continue
+        owner = reference.rpartition(".")[0]
+        record = services.orders.get(owner) if owner else None
+        if record is not None and record.part(reference) is not None:
+            return Found(record, record.part(reference))
+        known = services.orders.referred(source, reference)
+        if known is not None:
+            record = services.orders.get(known[0])
+            if record is not None:
+                return Found(record, record.part(known[1]) if known[1] else None)
+    if order_id is not None:
+        record = services.orders.get(order_id)
+        if record is not None and record.parts:
+            return Found(record, None)
+    return None
+
+
+def _park(event: Event, order_id: str | None, references: list[str], services: Services) -> None:
+    """What it belongs to is not here yet: it waits under the name by which it will be found."""
+    now = services.clock.now()
+    name = next((reference for reference in references if reference), order_id or event.id)
+    services.orders.park(name, source=event.source, item=Parked(event_json=event.model_dump_json(by_alias=True, exclude_none=True), parked_at=now, until=now + PARKED_FOR), now=now)
+    services.audit.append(name, actor=event.source, action="EventParked", summary=f"{event.type} came before what it belongs to", details={"delivery": event.causation_id}, at=now)
+
+
+def _acknowledged(event: Event, fact: FulfillmentAcknowledged, services: Services) -> None:
+    references = [fact.part_reference, fact.external_id or ""]
+    found = _find(event.source, services, order_id=None, references=references)
+    if found is None or found.part is None:
+        _park(event, fact.order_id, references, services)
+        return
+    part_id = found.part.plan.part_id
+    acknowledge(found.record.order_id, part_id, at=fact.acknowledged_at, actor=event.source, external_id=fact.external_id, services=services)
+
+
+def acknowledge(order_id: str, part_id: str, *, at: object, actor: str, external_id: str | None, services: Services) -> None:
+    now = services.clock.now()
+    first = False
+
+    def note(current: OrderRecord) -> OrderRecord | None:
+        nonlocal first
+        part = current.part(part_id)
+        if part is None or part.acknowledged_at is not None:
+            first = False
+            return None
+        first = True
+        status = PartStatus.ACKNOWLEDGED if part.status in (PartStatus.PLANNED, PartStatus.RELEASED) else part.status
+        changed = progress.replace_part(current, part.model_copy(update={"status": status, "acknowledged_at": at, "external_id": part.external_id or external_id}))
+        return changed.model_copy(update={"due_at": progress.next_deadline(changed, services), "updated_at": now})
+
+    record = services.orders.change(order_id, note)
+    if first:
+        services.audit.append(order_id, actor=actor, action="FulfillmentAcknowledged", summary=f"part {part_id} accepted", details={"part": part_id}, at=now)
+        raise_exception.close(exception_id("ACKNOWLEDGEMENT_MISSING", record.order_id, part_id), actor=raise_exception.SYSTEM, note="the acknowledgement came", services=services)
+
+
+def _dispatched(event: Event, shipment: Shipment, services: Services) -> None:
+    references = [shipment.part_reference]
+    found = _find(event.source, services, order_id=shipment.order_id, references=references)
+    if found is None:
+        _park(event, shipment.order_id, references, services)
+        return
+    record = book(found.record.order_id, found.part.plan.part_id if found.part else None, shipment, source=event.source, services=services)
+    if record is not None:
+        progress.send_settlement(record, services)
+    progress.advance(found.record.order_id, services)
+
+
+def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in_base_units: bool) -> tuple[list[BookedShipment], list[str]]:
+    """The shipment's lines spread over the parts they can belong to; and what belongs to none (more than was ordered)."""
+    candidates = [part for part in record.parts if part.plan.connection == shipment.connection and part.status is not PartStatus.CANCELLED and (part_id is None or part.plan.part_id == part_id)]
+    taken: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    surplus = []
+    for line in shipment.lines:
+        left = line.quantity
+        for part in candidates:
+            for planned in part.plan.lines:
+                if planned.sku != line.sku or (line.line_id is not None and planned.line_id != line.line_id) or left <= 0:
+                    continue
+                per_unit = planned.base_quantity / planned.quantity.value if in_base_units else Decimal(1)
+                room = part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id]
+                take = min(left / per_unit, room)
+                if take > 0:
+                    taken[part.plan.part_id][planned.line_id] += take
+                    left -= take * per_unit
+        if left > 0:
+            surplus.append(f"{left:f} of {line.sku}")
+    used = [part for part in candidates if taken.get(part.plan.part_id)]
+    booked = []
+    for number, part in enumerate(used, start=1):
+        shipment_id = shipment.shipment_id if len(used) == 1 else f"{shipment.shipment_id}.{number}"
+        booked.append(
+            BookedShipment(
+                shipment=shipment.model_copy(update={"shipment_id": shipment_id}),
+                part_id=part.plan.part_id,
+                location=part.plan.location,
+                lines=tuple(BookedLine(line_id=line_id, quantity=quantity) for line_id, quantity in taken[part.plan.part_id].items()),
+                late=part.ship_by is not None and shipment.dispatched_at > part.ship_by,
+            )
+        )
+    return booked, surplus
+
+
+def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str, services: Services) -> OrderRecord | None:
+    """Joins a shipment to its part(s), once. None when it was booked before."""
+    now = services.clock.now()
+    in_base_units = services.connectors.manifest(source).ships_in_base_units
+    new: list[BookedShipment] = []
+    surplus: list[str] = []
+
+    def join(current: OrderRecord) -> OrderRecord | None:
+        nonlocal new, surplus
+        new, surplus = [], []
+        if any(booked.shipment.external_id == shipment.external_id and booked.shipment.connection == shipment.connection for booked in current.shipments):
+            return None
+        new, surplus = _booking(current, part_id, shipment, in_base_units=in_base_units)
+        changed = current
+        for booked in new:
+            part = changed.part(booked.part_id)
+            if part is None:
+                continue
+            shipped = dict(part.shipped)
+            for line in booked.lines:
+                shipped[line.line_id] = shipped.get(line.line_id, Decimal(0)) + line.quantity
+            part = part.model_copy(update={"shipped": shipped})
+            done = all(part.remaining(line.line_id) <= 0 for line in part.plan.lines)
+            changed = progress.replace_part(changed, part.model_copy(update={"status": PartStatus.SHIPPED if done else PartStatus.PARTIALLY_SHIPPED}))
+        changed = changed.model_copy(update={"shipments": (*changed.shipments, *new), "updated_at": now})
+        status = progress.shipping_status(changed)
+        if status is not None and changed.status is not OrderStatus.CANCELLING:
+            # Shipped before the release was even confirmed: the order has been released, whatever the record knew.
+            if changed.status is OrderStatus.POSTED:
+                changed = progress.with_status(changed, OrderStatus.RELEASED, now)
+            changed = progress.with_status(changed, status, now)
+        return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
+
+    record = services.orders.change(order_id, join)
+    for booked in record.shipments:
+        # Also on a repeat: the first time may have ended between the record and what follows from it.
+        if booked.shipment.external_id == shipment.external_id and booked.shipment.connection == shipment.connection:
+            services.stock.consume(order_id, _base_lines(record, booked), token=booked.shipment.shipment_id)
+            services.orders.refer("shipment", booked.shipment.shipment_id, order_id, booked.part_id)
+    for booked in new:
+        tracking = ", ".join(package.tracking_number for package in booked.shipment.packages if package.tracking_number)
+        services.audit.append(
+            order_id,
+            actor=source,
+            action="ShipmentDispatched",
+            summary=f"part {booked.part_id} from {booked.location}" + (f", tracking {tracking}" if tracking else ""),
+            details={"shipment": booked.shipment.shipment_id},
+            at=now,
+        )
+        raise_exception.close(exception_id("SHIPMENT_OVERDUE", order_id, booked.part_id), actor=raise_exception.SYSTEM, note="the shipment came", services=services)
+        if booked.late:
+            raise_exception.business("SHIPPED_LATE", f"part {booked.part_id} left after the promised window", record=record, services=services, what=booked.shipment.shipment_id, connection=source)
+    if surplus:
+        raise_exception.business(
+            "OVER_SHIPMENT",
+            f"shipment {shipment.external_id} holds more than was ordered: {'; '.join(surplus)}",
+            record=record,
+            services=services,
+            what=shipment.shipment_id,
+            connection=source,
+            remedy="ask the warehouse; correct its shipment or agree with the customer",
+        )
+    return record
+
+
+def _base_lines(record: OrderRecord, booked: BookedShipment) -> list[ReservedLine]:
+    part = record.part(booked.part_id)
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for line in booked.lines:
+        planned = next((candidate for candidate in part.plan.lines if candidate.line_id == line.line_id), None) if part else None
+        if planned is not None:
+            sums[planned.sku] += planned.base_quantity * line.quantity / planned.quantity.value
+    return [ReservedLine(sku=sku, location=booked.location, quantity=quantity) for sku, quantity in sums.items()]
+
+
+def _refused(event: Event, fact: FulfillmentRefused, services: Services) -> None:
+    references = [fact.part_reference, fact.external_id or ""]
+    found = _find(event.source, services, order_id=fact.order_id, references=references)
+    if found is None or found.part is None:
+        _park(event, fact.order_id, references, services)
+        return
+    record, part = found.record, found.part
+    if fact.final and record.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED):
+        return  # the echo of our own cancellation
+    raise_exception.business(
+        "FULFILLMENT_REFUSED",
+        f"part {part.plan.part_id} at {part.plan.location}: {fact.reason}",
+        record=record,
+        services=services,
+        what=part.plan.part_id,
+        connection=event.source,
+        remedy="solve it with the warehouse, or cancel the order",
+    )
+
+
+def _delivered(event: Event, fact: ShipmentDelivered, services: Services) -> None:
+    known = services.orders.referred("shipment", fact.shipment_id)
+    found = _find(event.source, services, order_id=fact.order_id, references=[fact.part_reference]) if known is None else None
+    order_id = known[0] if known else (found.record.order_id if found else None)
+    if order_id is None:
+        _park(event, fact.order_id, [fact.part_reference or fact.shipment_id], services)
+        return
+    services.audit.append(order_id, actor=event.source, action="ShipmentDelivered", summary=f"{fact.shipment_id} delivered", details={"shipment": fact.shipment_id}, at=fact.delivered_at)
+
+
+def _return_requested(event: Event, fact: ReturnRequested, services: Services) -> None:
+    record = services.orders.get(fact.return_.order_id) if fact.return_.order_id else None
+    if record is None:
+        _park(event, fact.return_.order_id, [fact.return_.return_id], services)
+        return
+    raise_exception.business(
+        "RETURN_REQUESTED",
+        f"the customer wants to return {len(fact.return_.lines)} line(s)",
+        record=record,
+        services=services,
+        what=fact.return_.return_id,
+        cause=Cause.SOURCE_DATA,
+        connection=event.source,
+        remedy="authorise it in the ERP and answer the customer",
+    )

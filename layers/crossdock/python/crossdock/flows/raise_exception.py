@@ -1,0 +1,187 @@
+"""Something failed or is not as it should be: how does it become a record that somebody owns, and how is that record closed?"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from crossdock.domain.delivery import DeliveryStatus
+from crossdock.domain.errors import Category, Cause, CrossdockError
+from crossdock.domain.exception_record import (
+    ExceptionRecord,
+    ExceptionStatus,
+    FieldNote,
+    HistoryEntry,
+    HoldDetails,
+    QueueName,
+    exception_id,
+    incident_fingerprint,
+)
+from crossdock.domain.messages import InboundMessage
+from crossdock.domain.order_record import OrderRecord
+from crossdock.flows.services import Services
+
+SYSTEM = "crossdock"
+
+
+def message_exception_id(queue: QueueName, message: str) -> str:
+    """One record per message, whatever goes wrong with it: its success is the evidence that closes it."""
+    return f"{queue.value}-{hashlib.sha256(message.encode()).hexdigest()[:20]}"
+
+
+def runbook(code: str) -> str:
+    return f"docs/runbooks/{code.lower().replace('_', '-')}.md"
+
+
+def _at_risk(record: OrderRecord | None) -> dict[str, object]:
+    if record is None or record.order is None:
+        return {}
+    dates = [part.ship_by for part in record.parts if part.ship_by is not None and part.open]
+    return {"money_at_risk": record.order.total, "ship_by": min(dates) if dates else None}
+
+
+def for_message(
+    error: CrossdockError,
+    *,
+    queue: QueueName,
+    message: str,
+    subject: str,
+    connection: str | None,
+    services: Services,
+    order_id: str | None = None,
+    dead_letter: bool = True,
+) -> ExceptionRecord:
+    """Records why the message cannot go on and (``dead_letter``) puts the message into the queue's dead letters, where it waits for a redrive.
+
+    The record is written first: a crash between the two leaves a record without a message, and the message itself comes round again.
+    """
+    now = services.clock.now()
+    route = services.spec.route(error.code)
+    record = services.orders.get(order_id) if order_id else None
+    made = services.exceptions.open(
+        ExceptionRecord(
+            exception_id=message_exception_id(queue, message),
+            code=error.code,
+            category=error.category,
+            cause=error.cause,
+            status=ExceptionStatus.OPEN,
+            detail=error.detail[:1000],
+            remedy=error.remedy[:1000],
+            fields=tuple(FieldNote(path=note.path, problem=note.problem[:1000]) for note in error.fields[:50]),
+            kind="message",
+            subject=subject,
+            order_id=order_id,
+            connection=connection,
+            queue=queue,
+            message=message[:1000],
+            fingerprint=incident_fingerprint(error.code, connection, error.detail),
+            owner=route.owner,
+            opened_at=now,
+            last_seen_at=now,
+            due_at=now + timedelta(minutes=route.deadline_minutes),
+            runbook=runbook(error.code),
+            history=(HistoryEntry(at=now, actor=SYSTEM, action="opened", note=error.code),),
+            **_at_risk(record),
+        )
+    )
+    _mark_order(record, made.exception_id, services)
+    services.audit.append(
+        order_id or subject, actor=SYSTEM, action="ExceptionOpened", summary=f"{error.code}: {error.detail}"[:500], details={"exception_id": made.exception_id, "queue": queue.value}, at=now
+    )
+    if dead_letter:
+        services.queues.send_to_dead_letters(queue, message, group=connection or subject, exception_id=made.exception_id)
+    return made
+
+
+def business(
+    code: str,
+    detail: str,
+    *,
+    record: OrderRecord,
+    services: Services,
+    what: str = "",
+    remedy: str = "",
+    cause: Cause = Cause.WAREHOUSE,
+    connection: str | None = None,
+    hold: HoldDetails | None = None,
+    due_at: datetime | None = None,
+) -> ExceptionRecord:
+    """A fact that should not be (or, with ``hold``, a decision that a person must take) although every call went well."""
+    now = services.clock.now()
+    route = services.spec.route(code)
+    made = services.exceptions.open(
+        ExceptionRecord(
+            exception_id=exception_id(code, record.order_id, what),
+            code=code,
+            category=Category.NEEDS_PERSON,
+            cause=cause,
+            status=ExceptionStatus.OPEN,
+            detail=detail[:1000],
+            remedy=remedy[:1000],
+            kind="hold" if hold else "business",
+            subject=record.order_id,
+            order_id=record.order_id,
+            connection=connection,
+            hold=hold,
+            fingerprint=incident_fingerprint(code, connection, detail),
+            owner=services.spec.hold_policy(hold.kind).owner if hold else route.owner,
+            opened_at=now,
+            last_seen_at=now,
+            due_at=due_at or now + timedelta(minutes=route.deadline_minutes),
+            runbook=runbook(code),
+            history=(HistoryEntry(at=now, actor=SYSTEM, action="opened", note=code),),
+            **_at_risk(record),
+        )
+    )
+    _mark_order(record, made.exception_id, services)
+    services.audit.append(record.order_id, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {detail}"[:500], details={"exception_id": made.exception_id}, at=now)
+    return made
+
+
+def _mark_order(record: OrderRecord | None, opened: str, services: Services) -> None:
+    if record is None or opened in record.open_exceptions:
+        return
+
+    def mark(current: OrderRecord) -> OrderRecord | None:
+        if opened in current.open_exceptions:
+            return None
+        return current.model_copy(update={"open_exceptions": (*current.open_exceptions, opened)})
+
+    services.orders.change(record.order_id, mark)
+
+
+def close(opened: str, *, actor: str, note: str, services: Services) -> ExceptionRecord | None:
+    """Closes a record because the thing has happened (or a person has decided). None when there is none, or it is closed."""
+    standing = services.exceptions.get(opened)
+    if standing is None or standing.closed:
+        return None
+    now = services.clock.now()
+
+    def resolve(current: ExceptionRecord) -> ExceptionRecord | None:
+        if current.closed:
+            return None
+        return current.model_copy(
+            update={"status": ExceptionStatus.RESOLVED, "resolved_at": now, "history": (*current.history, HistoryEntry(at=now, actor=actor, action="resolved", note=note[:1000]))}
+        )
+
+    closed = services.exceptions.change(opened, resolve)
+    if closed.order_id and services.orders.get(closed.order_id) is not None:
+        services.orders.change(
+            closed.order_id,
+            lambda order: order.model_copy(update={"open_exceptions": tuple(name for name in order.open_exceptions if name != opened)}) if opened in order.open_exceptions else None,
+        )
+    services.audit.append(closed.order_id or closed.subject, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details={"exception_id": opened}, at=now)
+    return closed
+
+
+def close_for_message(queue: QueueName, message: str, *, services: Services) -> None:
+    """The message went through: whatever was recorded about it is settled by that."""
+    close(message_exception_id(queue, message), actor=SYSTEM, note="the message went through", services=services)
+
+
+def delivery_of(message: str) -> str:
+    return InboundMessage.model_validate_json(message).delivery_id
+
+
+def mark_delivery(message: str, code: str, services: Services) -> None:
+    services.deliveries.settle(delivery_of(message), DeliveryStatus.EXCEPTION, now=services.clock.now(), reason=code)

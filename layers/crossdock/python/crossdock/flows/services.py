@@ -1,0 +1,45 @@
+"""Which ports does a flow work with? One typed bundle that ``bootstrap`` fills and tests fake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossdock.domain.clock import Clock
+from crossdock.domain.ports import (
+    Archive,
+    Audit,
+    Bus,
+    Connectors,
+    Cursors,
+    Deliveries,
+    Effects,
+    Exceptions,
+    Orders,
+    Queues,
+    Secrets,
+    Stock,
+    Workflow,
+)
+from crossdock.domain.tenant import CrossReference, TenantSpec
+
+
+@dataclass(frozen=True)
+class Services:
+    """Members are created lazily by ``bootstrap``: a function pays only for those it touches."""
+
+    spec: TenantSpec
+    xref: CrossReference
+    clock: Clock
+    archive: Archive
+    deliveries: Deliveries
+    orders: Orders
+    stock: Stock
+    effects: Effects
+    exceptions: Exceptions
+    audit: Audit
+    bus: Bus
+    queues: Queues
+    workflow: Workflow
+    cursors: Cursors
+    connectors: Connectors
+    secrets: Secrets

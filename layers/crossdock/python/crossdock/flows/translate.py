@@ -1,0 +1,84 @@
+"""What does a delivery mean in canonical words, and how does it get onto the bus?"""
+
+from __future__ import annotations
+
+from crossdock.domain.connector import Occurrence
+from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDispatched, StockCounted, event_id
+from crossdock.domain.order import Order
+from crossdock.domain.quantity import Quantity
+from crossdock.flows.services import Services
+
+
+def _our_order(order: Order, connection: str, services: Services) -> Order:
+    lines = tuple(
+        line.model_copy(
+            update={
+                "sku": services.xref.our_sku(connection, line.sku),
+                "quantity": Quantity(value=line.quantity.value, unit=services.xref.our_unit(connection, line.quantity.unit)),
+            }
+        )
+        for line in order.lines
+    )
+    account = services.xref.account(connection, order.customer.external_ids)
+    return order.model_copy(update={"lines": lines, "customer": order.customer.model_copy(update={"account": account})})
+
+
+def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
+    """The fact with SKU, unit, location and account cross-referenced. A value without entry raises ``MISSING_XREF``."""
+    if isinstance(fact, OrderPlaced | OrderUpdated):
+        return fact.model_copy(update={"order": _our_order(fact.order, connection, services)})
+    if isinstance(fact, ShipmentDispatched):
+        lines = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.shipment.lines)
+        return fact.model_copy(update={"shipment": fact.shipment.model_copy(update={"lines": lines})})
+    if isinstance(fact, StockCounted):
+        reading = fact.reading
+        return fact.model_copy(
+            update={
+                "reading": reading.model_copy(
+                    update={"sku": services.xref.our_sku(connection, reading.sku), "location": services.xref.our_location(connection, reading.location)}
+                )
+            }
+        )
+    if isinstance(fact, ReturnRequested):
+        returned = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.return_.lines)
+        return fact.model_copy(update={"return_": fact.return_.model_copy(update={"lines": returned})})
+    return fact
+
+
+def events_of(delivery: Delivery, services: Services) -> tuple[list[Event], str | None]:
+    """The canonical events of a delivery, or none and the reason why it is ignored by name. No effect: also the pre-flight of an edit."""
+    translation = services.connectors.connector(delivery.connection).translate(delivery)
+    events = [_event(delivery, position, occurrence, services) for position, occurrence in enumerate(translation.occurrences)]
+    return events, translation.ignored
+
+
+def _event(delivery: Delivery, position: int, occurrence: Occurrence, services: Services) -> Event:
+    fact = in_our_words(occurrence.fact, delivery.connection, services)
+    return Event(
+        id=event_id(delivery.delivery_id, position),
+        tenant=services.spec.tenant,
+        source=delivery.connection,
+        subject=fact.subject[:200],
+        occurred_at=occurrence.occurred_at,
+        received_at=delivery.received_at,
+        correlation_id=fact.subject,
+        causation_id=delivery.delivery_id,
+        fact=fact,
+    )
+
+
+def translate(delivery_id: str, services: Services) -> DeliveryStatus:
+    """Translates a stored delivery and publishes its events. Safe to run again: settled deliveries are left alone, event ids are deterministic."""
+    note = services.deliveries.note(delivery_id)
+    if note is not None and note.status in (DeliveryStatus.DONE, DeliveryStatus.IGNORED, DeliveryStatus.DISCARDED):
+        return note.status
+    delivery = services.deliveries.load(delivery_id)
+    events, ignored = events_of(delivery, services)
+    now = services.clock.now()
+    if ignored is not None:
+        services.deliveries.settle(delivery_id, DeliveryStatus.IGNORED, now=now, reason=ignored)
+        return DeliveryStatus.IGNORED
+    services.bus.publish(events)
+    services.deliveries.settle(delivery_id, DeliveryStatus.DONE, now=now, events=[f"{event.type}:{event.subject}" for event in events])
+    return DeliveryStatus.DONE

@@ -1,0 +1,187 @@
+"""Every minute: what should have happened by now and has not? Deadlines, forgotten deliveries, polls and stock counts that are due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from crossdock.domain.delivery import DeliveryStatus
+from crossdock.domain.errors import Cause, NeedsPerson
+from crossdock.domain.events import Event
+from crossdock.domain.exception_record import QueueName
+from crossdock.domain.messages import OutboundMessage, inbound_message, work_body
+from crossdock.domain.order_record import OrderRecord, OrderStatus, Step
+from crossdock.domain.shipment import PartStatus
+from crossdock.domain.tenant import HoldKind
+from crossdock.flows import order as order_flow
+from crossdock.flows import progress, raise_exception
+from crossdock.flows.services import Services
+
+FORGOTTEN_AFTER = timedelta(minutes=2)
+AT_ONCE = 200
+LOOK_AGAIN = timedelta(minutes=5)
+STOCK_EVERY = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Watched:
+    orders: int
+    deliveries: int
+    parked: int
+    polls: int
+
+
+def watch(services: Services) -> Watched:
+    """One round. Every action is safe to repeat, so two rounds at once do no harm."""
+    now = services.clock.now()
+    orders = services.orders.due(now, AT_ONCE)
+    for order_id in orders:
+        _order(order_id, services, now)
+    deliveries = 0
+    for note in services.deliveries.waiting(now - FORGOTTEN_AFTER, AT_ONCE):
+        services.queues.send(QueueName.INBOUND, inbound_message(note.delivery_id), group=note.connection)
+        services.deliveries.settle(note.delivery_id, DeliveryStatus.RECEIVED, now=now, reason="queued again by the watch")
+        deliveries += 1
+    parked = services.orders.overdue_parked(now, AT_ONCE)
+    for name, item in parked:
+        _unmatched(name, Event.model_validate_json(item.event_json), services)
+    return Watched(len(orders), deliveries, len(parked), _polls(services, now))
+
+
+def _order(order_id: str, services: Services, now: datetime) -> None:
+    record = services.orders.get(order_id)
+    if record is None or record.due_at is None or record.due_at > now:
+        return
+    again = now + LOOK_AGAIN
+    if record.status is OrderStatus.ANNOUNCED:
+        raise_exception.business(
+            "ORDER_NEVER_ARRIVED",
+            "something about this order came, the order itself did not",
+            record=record,
+            services=services,
+            cause=Cause.SOURCE_DATA,
+            connection=record.source,
+            remedy="ask the storefront for the order, or resolve it when it never was one",
+        )
+        again = now + timedelta(hours=24)
+    elif record.status is OrderStatus.HELD:
+        again = _held(record, services, now)
+    elif record.status is OrderStatus.CANCELLING:
+        progress.advance(order_id, services)
+    else:
+        _late(record, services, now)
+        _stalled(record, services)
+    services.orders.change(order_id, lambda current: current.model_copy(update={"due_at": again}) if current.due_at is not None and current.due_at <= now else None)
+
+
+def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
+    """A hold's deadline (or, for a backorder that waits, its next try)."""
+    standing = [services.exceptions.get(name) for name in record.open_exceptions]
+    hold = next((item for item in standing if item is not None and item.hold is not None and not item.closed), None)
+    if hold is None or hold.hold is None or record.waiting is None:
+        return now + LOOK_AGAIN
+    if now < hold.due_at:
+        if hold.hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait" and record.waiting.step is Step.HOLD:
+            services.workflow.succeed(record.waiting.token, {"decision": "retry"})
+            return now + timedelta(minutes=services.spec.routing.backorder_retry_minutes)
+        return hold.due_at
+    policy = services.spec.hold_policy(hold.hold.kind)
+    if policy.on_expiry == "cancel":
+        order_flow.request_cancel(record.order_id, reason=f"{hold.code}: nobody decided in time", tell_source=True, actor=raise_exception.SYSTEM, services=services)
+        return now + LOOK_AGAIN
+    raise_exception.business(
+        "HOLD_EXPIRED", f"nobody has decided on {hold.code} within {policy.deadline_minutes} minutes", record=record, services=services, what=hold.code, cause=Cause.PLATFORM, remedy="decide now: approve or reject"
+    )
+    return now + timedelta(hours=24)
+
+
+def _late(record: OrderRecord, services: Services, now: datetime) -> None:
+    for part in record.parts:
+        if not part.open:
+            continue
+        if part.acknowledged_at is None and part.acknowledge_by is not None and part.acknowledge_by <= now and part.status in (PartStatus.PLANNED, PartStatus.RELEASED):
+            raise_exception.business(
+                "ACKNOWLEDGEMENT_MISSING",
+                f"{part.plan.connection} has not acknowledged part {part.plan.part_id} in time",
+                record=record,
+                services=services,
+                what=part.plan.part_id,
+                connection=part.plan.connection,
+                remedy="ask the warehouse whether it has the order",
+            )
+        if part.ship_by is not None and part.ship_by <= now:
+            raise_exception.business(
+                "SHIPMENT_OVERDUE",
+                f"part {part.plan.part_id} has not left {part.plan.location} within the promised window",
+                record=record,
+                services=services,
+                what=part.plan.part_id,
+                connection=part.plan.connection,
+                remedy="ask the warehouse; tell the customer",
+            )
+
+
+def _stalled(record: OrderRecord, services: Services) -> None:
+    """Nothing is armed that would move the order: is its workflow alive, and has its open question been sent out?"""
+    running = services.workflow.running(record.order_id)
+    if running is None and record.order is not None:
+        services.workflow.start(record.order_id)
+        return
+    if running is False:
+        raise_exception.business(
+            "WORKFLOW_STOPPED",
+            f"the order is {record.status.value} but its workflow does not run",
+            record=record,
+            services=services,
+            what="workflow",
+            cause=Cause.PLATFORM,
+            remedy="`crossdock exceptions retry` starts it again from the checks",
+        )
+        return
+    waiting = record.waiting
+    if waiting is None:
+        return
+    # Commands are safe to send again: the effect ledger knows what was done.
+    if waiting.step is Step.POST and record.sales_order is None:
+        _resend(record, OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+    if waiting.step is Step.RELEASE:
+        for part in record.parts:
+            if part.status is PartStatus.PLANNED:
+                _resend(record, OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
+    if record.shipments and not record.everything_settled:
+        for booked in record.shipments:
+            if not booked.confirmed:
+                _resend(record, OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), services)
+        first = next((booked for booked in record.shipments if booked.invoice_number is None), None)
+        if first is not None:
+            _resend(record, OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), services)
+    progress.advance(record.order_id, services)
+
+
+def _resend(record: OrderRecord, message: OutboundMessage, services: Services) -> None:
+    """Not while an exception stands for that very message: a person has it."""
+    standing = services.exceptions.get(raise_exception.message_exception_id(QueueName.OUTBOUND, message.text()))
+    if standing is None or standing.closed:
+        progress.send(message, services)
+
+
+def _unmatched(name: str, event: Event, services: Services) -> None:
+    error = NeedsPerson("UNMATCHED_EVENT", f"{event.type} of {event.source} belongs to nothing that is known here ({name})", remedy="find the order it belongs to; discard it when it is not ours")
+    raise_exception.for_message(error, queue=QueueName.WORK, message=work_body(event), subject=name, connection=event.source, services=services)
+    services.orders.unpark(name)
+
+
+def _polls(services: Services, now: datetime) -> int:
+    """Ordinary rhythm of every poll, and the stock counts of whoever is believed for a location."""
+    sent = 0
+    for connection in services.spec.connections:
+        for resource, contract in services.connectors.manifest(connection).polls.items():
+            if services.cursors.claim(f"poll#{connection}#{resource}#base", until=now + timedelta(seconds=contract.every_seconds), now=now):
+                progress.send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}), services)
+                sent += 1
+    for connection in sorted({location.stock_from for location in services.spec.locations.values()}):
+        last = services.cursors.get(f"stock#{connection}")
+        if (last is None or now - datetime.fromisoformat(last) > STOCK_EVERY) and services.cursors.claim(f"stock#{connection}#claim", until=now + timedelta(minutes=5), now=now):
+            progress.send(OutboundMessage(command="PullStock", connection=connection), services)
+            sent += 1
+    return sent
