@@ -93,12 +93,16 @@ class Orders(Protocol):
         """(order id, part id or empty) for another system's id."""
         ...
 
-    def park(self, name: str, *, source: str, item: Parked, now: datetime) -> None:
+    def park(self, name: str, *, source: str, item: Parked) -> None:
         """Keeps an event under the name (order id or reference) by which it will be asked for."""
         ...
 
-    def unpark(self, name: str) -> list[Parked]:
-        """Takes everything out that waits under the name."""
+    def parked(self, name: str) -> list[Parked]:
+        """Everything that waits under the name."""
+        ...
+
+    def forget_parked(self, name: str, item: Parked) -> None:
+        """It has been sent on: after, never before."""
         ...
 
     def overdue_parked(self, now: datetime, limit: int) -> list[tuple[str, Parked]]: ...
@@ -118,6 +122,10 @@ class Stock(Protocol):
     def level(self, sku: str, location: str) -> StockLevel | None: ...
 
     def levels(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StockLevel]: ...
+
+    def everywhere(self, sku: str) -> list[StockLevel]:
+        """The SKU's level at every location that holds it."""
+        ...
 
     def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
         """Takes over an absolute count unless a newer one is known (False: stale, ignored)."""

@@ -235,7 +235,7 @@ def _park(event: Event, order_id: str | None, references: list[str], services: S
     """What it belongs to is not here yet: it waits under the name by which it will be found."""
     now = services.clock.now()
     name = next((reference for reference in references if reference), order_id or event.id)
-    services.orders.park(name, source=event.source, item=Parked(event_json=event.model_dump_json(by_alias=True, exclude_none=True), parked_at=now, until=now + PARKED_FOR), now=now)
+    services.orders.park(name, source=event.source, item=Parked(event_json=event.model_dump_json(by_alias=True, exclude_none=True), parked_at=now, until=now + PARKED_FOR))
     services.audit.append(name, actor=event.source, action="EventParked", summary=f"{event.type} came before what it belongs to", details={"delivery": event.causation_id}, at=now)
 
 

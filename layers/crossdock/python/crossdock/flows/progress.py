@@ -67,8 +67,9 @@ def next_deadline(record: OrderRecord, services: Services) -> datetime | None:
 def rejoin(names: Iterable[str], group: str, services: Services) -> None:
     """What waited under these names (an order, a part, another system's id) can be joined now: round it goes again."""
     for name in names:
-        for item in services.orders.unpark(name):
+        for item in services.orders.parked(name):
             services.queues.send(QueueName.WORK, work_body(Event.model_validate_json(item.event_json)), group=group)
+            services.orders.forget_parked(name, item)
 
 
 def send(message: OutboundMessage, services: Services, *, delay_seconds: int = 0) -> None:

@@ -45,6 +45,7 @@ def watch(services: Services) -> Watched:
     parked = services.orders.overdue_parked(now, AT_ONCE)
     for name, item in parked:
         _unmatched(name, Event.model_validate_json(item.event_json), services)
+        services.orders.forget_parked(name, item)
     return Watched(len(orders), deliveries, len(parked), _polls(services, now))
 
 
@@ -168,7 +169,6 @@ def _resend(record: OrderRecord, message: OutboundMessage, services: Services) -
 def _unmatched(name: str, event: Event, services: Services) -> None:
     error = NeedsPerson("UNMATCHED_EVENT", f"{event.type} of {event.source} belongs to nothing that is known here ({name})", remedy="find the order it belongs to; discard it when it is not ours")
     raise_exception.for_message(error, queue=QueueName.WORK, message=work_body(event), subject=name, connection=event.source, services=services)
-    services.orders.unpark(name)
 
 
 def _polls(services: Services, now: datetime) -> int:

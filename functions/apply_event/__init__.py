@@ -1,0 +1,1 @@
+"""Applies events and workflow requests to orders."""

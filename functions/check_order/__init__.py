@@ -1,0 +1,1 @@
+"""Checks of an order against the ERP."""

@@ -1,0 +1,1 @@
+"""Delivers commands to other systems, once."""

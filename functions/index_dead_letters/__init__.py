@@ -1,0 +1,1 @@
+"""Gives every dead letter its exception record."""

@@ -1,0 +1,1 @@
+"""Takes a vendor's webhook."""

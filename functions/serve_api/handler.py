@@ -1,0 +1,18 @@
+"""/v1: orders, inventory, shipments, exceptions, health and the contract itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock import edge, v1
+
+
+@edge.logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    try:
+        answer = v1.serve(event, edge.services())
+    except Exception:
+        edge.logger.exception("call failed unexpectedly", path=str(event.get("path"))[:200])
+        return edge.problem(500, "Unexpected", "The call failed on this side. Try again; if it stays, name the correlation id.", correlation_id=edge.correlation_of(event))
+    edge.logger.info("call answered", method=event.get("httpMethod"), status=answer["statusCode"])
+    return answer

@@ -1,0 +1,1 @@
+"""Translates stored deliveries into canonical events."""

@@ -1,0 +1,16 @@
+"""Inbound queue: what does each delivery mean? On to the bus."""
+
+from __future__ import annotations
+
+from crossdock import edge
+from crossdock.domain.exception_record import QueueName
+from crossdock.flows.raise_exception import delivery_of
+from crossdock.flows.services import Services
+from crossdock.flows.translate import translate
+
+
+def _translate(body: str, services: Services) -> None:
+    translate(delivery_of(body), services)
+
+
+handler = edge.queue_handler(QueueName.INBOUND, _translate)

@@ -1,0 +1,1 @@
+"""First check of an order."""

@@ -1,0 +1,1 @@
+"""Looks every minute for what should have happened."""

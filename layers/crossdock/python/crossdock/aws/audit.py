@@ -1,0 +1,62 @@
+"""How is the audit kept so that it can only grow?"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+from botocore.exceptions import ClientError
+
+from crossdock.aws.clients import Clients
+from crossdock.aws.table import TRIES, condition_failed, packed, text, unpacked
+from crossdock.domain.audit import GENESIS, AuditEntry
+from crossdock.domain.errors import ConcurrentChange
+
+
+class DynamoAudit:
+    """Implements ``ports.Audit``: one chain per subject. No role may update or delete here; a place in the chain is taken by a conditional put."""
+
+    def __init__(self, clients: Clients, table: str) -> None:
+        self._clients = clients
+        self._table = table
+
+    def _last(self, subject: str) -> AuditEntry | None:
+        found = self._clients.dynamodb.query(
+            TableName=self._table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(subject)}, ScanIndexForward=False, Limit=1, ConsistentRead=True
+        )["Items"]
+        return AuditEntry.model_validate_json(unpacked(found[0]["document"])) if found else None
+
+    def append(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> AuditEntry:
+        for attempt in range(TRIES):
+            last = self._last(subject)
+            entry = AuditEntry.chained(
+                subject=subject,
+                sequence=last.sequence + 1 if last else 1,
+                at=at,
+                actor=actor,
+                action=action,
+                summary=summary,
+                details={name: str(value)[:500] for name, value in (details or {}).items()},
+                previous=last.hash if last else GENESIS,
+            )
+            try:
+                self._clients.dynamodb.put_item(
+                    TableName=self._table,
+                    Item={"pk": text(subject), "sk": text(f"{entry.sequence:09d}"), "document": packed(entry.model_dump_json())},
+                    ConditionExpression="attribute_not_exists(pk)",
+                )
+            except ClientError as error:
+                if not condition_failed(error):
+                    raise
+                time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
+            else:
+                return entry
+        raise ConcurrentChange("CONCURRENT_CHANGE", f"the audit of {subject} is being written by many at once", after_seconds=1)
+
+    def entries(self, subject: str) -> list[AuditEntry]:
+        pages = self._clients.dynamodb.get_paginator("query").paginate(
+            TableName=self._table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(subject)}, ConsistentRead=True
+        )
+        return [AuditEntry.model_validate_json(unpacked(item["document"])) for page in pages for item in page["Items"]]

@@ -1,0 +1,46 @@
+"""How do events get onto the tenant's bus, all of them or an error?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+from crossdock.aws.clients import Clients
+from crossdock.domain.errors import RetryLater
+from crossdock.domain.events import Event
+
+AT_ONCE = 10
+TRIES = 4
+
+
+class EventBridgeBus:
+    """Implements ``ports.Bus``. ``FailedEntryCount`` is looked at: an entry the service did not take is sent again."""
+
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._clients = clients
+        self._name = name
+
+    def publish(self, events: Sequence[Event]) -> None:
+        entries = [
+            {
+                "EventBusName": self._name,
+                "Source": f"crossdock.{event.source}",
+                "DetailType": event.type,
+                "Detail": event.model_dump_json(by_alias=True, exclude_none=True),
+                "Time": event.occurred_at,
+            }
+            for event in events
+        ]
+        for start in range(0, len(entries), AT_ONCE):
+            self._put(entries[start : start + AT_ONCE])
+
+    def _put(self, entries: list[dict[str, object]]) -> None:
+        for attempt in range(TRIES):
+            answer = self._clients.events.put_events(Entries=entries)
+            if not answer["FailedEntryCount"]:
+                return
+            refused = [result for result in answer["Entries"] if "ErrorCode" in result]
+            entries = [entry for entry, result in zip(entries, answer["Entries"], strict=True) if "ErrorCode" in result]
+            time.sleep(0.05 * 2**attempt)
+        raise RetryLater("BUS_UNAVAILABLE", f"the bus did not take {len(entries)} event(s): {json.dumps(refused)[:300]}")

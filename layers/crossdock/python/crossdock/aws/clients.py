@@ -1,0 +1,55 @@
+"""How are AWS clients made: each once, when first used, with sane timeouts and botocore's own retries?"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=15, max_pool_connections=16)
+
+
+class Clients:
+    """Lazily made clients of one session."""
+
+    def __init__(self, session: boto3.session.Session | None = None) -> None:
+        self._session = session
+        self._made: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def client(self, service: str) -> Any:
+        made = self._made.get(service)
+        if made is None:
+            with self._lock:
+                if service not in self._made:
+                    if self._session is None:
+                        self._session = boto3.session.Session()
+                    self._made[service] = self._session.client(service, config=CONFIG)  # type: ignore[call-overload]
+                made = self._made[service]
+        return made
+
+    @property
+    def dynamodb(self) -> Any:
+        return self.client("dynamodb")
+
+    @property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    @property
+    def sqs(self) -> Any:
+        return self.client("sqs")
+
+    @property
+    def events(self) -> Any:
+        return self.client("events")
+
+    @property
+    def stepfunctions(self) -> Any:
+        return self.client("stepfunctions")
+
+    @property
+    def secretsmanager(self) -> Any:
+        return self.client("secretsmanager")

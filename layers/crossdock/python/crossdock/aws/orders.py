@@ -1,0 +1,84 @@
+"""How are order records kept, and found by the names other systems give them?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from crossdock.aws.records import VersionedRecords
+from crossdock.aws.table import StateTable, stamp, text
+from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
+
+OPEN, CLOSED, PARKED = "ORDER#open", "ORDER#closed", "PARKED"
+
+
+def _placed(record: OrderRecord) -> tuple[str, datetime]:
+    if record.status in TERMINAL:
+        return CLOSED, record.completed_at or record.updated_at
+    return OPEN, record.due_at or record.updated_at
+
+
+def _parked_key(item: Parked) -> str:
+    return hashlib.sha256(item.event_json.encode()).hexdigest()[:32]
+
+
+class DynamoOrders:
+    """Implements ``ports.Orders``."""
+
+    def __init__(self, table: StateTable) -> None:
+        self._table = table
+        self._records: VersionedRecords[OrderRecord] = VersionedRecords(table, "ORDER", OrderRecord.model_validate_json, _placed, stamp)
+
+    def get(self, order_id: str) -> OrderRecord | None:
+        return self._records.get(order_id)
+
+    def add(self, record: OrderRecord) -> bool:
+        return self._records.add(record.order_id, record) is None
+
+    def change(self, order_id: str, decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
+        return self._records.change(order_id, decide)
+
+    def refer(self, connection: str, external_id: str, order_id: str, part_id: str = "") -> None:
+        self._table.put_new({"pk": text(f"REF#{connection}#{external_id}"), "sk": text("REF"), "order_id": text(order_id), "part_id": text(part_id)})
+
+    def referred(self, connection: str, external_id: str) -> tuple[str, str] | None:
+        item = self._table.get(f"REF#{connection}#{external_id}", "REF")
+        return (item["order_id"]["S"], item["part_id"]["S"]) if item else None
+
+    def park(self, name: str, *, source: str, item: Parked) -> None:
+        # Keyed by content: parking the same event again (a redelivery) changes nothing.
+        self._table.put_new(
+            {
+                "pk": text(f"PARK#{name}"),
+                "sk": text(_parked_key(item)),
+                "document": text(item.model_dump_json()),
+                "source": text(source),
+                "listing": text(PARKED),
+                "sort": text(stamp(item.until)),
+            }
+        )
+
+    def parked(self, name: str) -> list[Parked]:
+        found = self._table.client.query(
+            TableName=self._table.name, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(f"PARK#{name}")}, ConsistentRead=True
+        )["Items"]
+        return [Parked.model_validate_json(item["document"]["S"]) for item in found]
+
+    def forget_parked(self, name: str, item: Parked) -> None:
+        self._table.delete(f"PARK#{name}", _parked_key(item))
+
+    def overdue_parked(self, now: datetime, limit: int) -> list[tuple[str, Parked]]:
+        return [(item["pk"]["S"].removeprefix("PARK#"), Parked.model_validate_json(item["document"]["S"])) for item in self._table.listed(PARKED, up_to=stamp(now), limit=limit)]
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        return [item["pk"]["S"].removeprefix("ORDER#") for item in self._table.listed(OPEN, up_to=stamp(now), limit=limit)]
+
+    def every(self) -> Iterator[OrderRecord]:
+        for listing in (OPEN, CLOSED):
+            for item in self._table.listed(listing):
+                yield self._records.read(item)
+
+    def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
+        found = [self._records.read(item) for item in self._table.listed(CLOSED if closed else OPEN, limit=limit, newest_first=True)]
+        return sorted(found, key=lambda record: record.accepted_at, reverse=True)

@@ -1,0 +1,115 @@
+"""How do messages get into the queues, and how are dead letters looked at?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from crossdock.aws.clients import Clients
+from crossdock.aws.settings import Settings
+from crossdock.domain.exception_record import QueueName
+from crossdock.domain.model import key_part
+from crossdock.flows.dead_letters import Letter
+
+LOOK_SECONDS = 30
+"""How long a message that is being looked at stays out of other lookers' sight."""
+
+
+class SqsQueues:
+    """Implements ``ports.Queues``. The group makes a standard queue fair: one slow connection does not hold the others."""
+
+    def __init__(self, clients: Clients, settings: Settings) -> None:
+        self._clients = clients
+        self._settings = settings
+
+    def send(self, queue: QueueName, body: str, *, group: str, delay_seconds: int = 0) -> None:
+        self._clients.sqs.send_message(QueueUrl=self._settings.queue_url(queue), MessageBody=body, MessageGroupId=key_part(group)[:100] or "none", DelaySeconds=delay_seconds)
+
+    def send_to_dead_letters(self, queue: QueueName, body: str, *, group: str, exception_id: str) -> None:
+        self._clients.sqs.send_message(
+            QueueUrl=self._settings.dead_letter_url(queue),
+            MessageBody=body,
+            MessageGroupId=key_part(group)[:100] or "none",
+            MessageAttributes={"exception_id": {"DataType": "String", "StringValue": exception_id}},
+        )
+
+    def depth(self, queue: QueueName) -> int:
+        found = self._clients.sqs.get_queue_attributes(
+            QueueUrl=self._settings.queue_url(queue),
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"],
+        )["Attributes"]
+        return sum(int(value) for value in found.values())
+
+
+class SqsDeadLetters:
+    """Implements ``flows.dead_letters.DeadLetters``."""
+
+    def __init__(self, clients: Clients, settings: Settings) -> None:
+        self._clients = clients
+        self._settings = settings
+
+    def look(self, queue: QueueName) -> Iterator[Letter]:
+        url = self._settings.dead_letter_url(queue)
+        seen: dict[str, str] = {}
+        started = time.monotonic()
+        try:
+            while time.monotonic() - started < LOOK_SECONDS - 5:
+                found = self._clients.sqs.receive_message(
+                    QueueUrl=url,
+                    MaxNumberOfMessages=10,
+                    VisibilityTimeout=LOOK_SECONDS,
+                    MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+                    MessageAttributeNames=["All"],
+                ).get("Messages", [])
+                fresh = [message for message in found if message["MessageId"] not in seen]
+                if not fresh:
+                    return
+                for message in fresh:
+                    seen[message["MessageId"]] = message["ReceiptHandle"]
+                for message in fresh:
+                    yield Letter(
+                        queue=queue,
+                        body=message["Body"],
+                        message_id=message["MessageId"],
+                        receipt=message["ReceiptHandle"],
+                        sent_at=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
+                        receive_count=int(message["Attributes"].get("ApproximateReceiveCount", "0")),
+                        attributes={name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()},
+                    )
+        finally:
+            self._show_again(url, list(seen.values()))
+
+    def _show_again(self, url: str, receipts: list[str]) -> None:
+        for start in range(0, len(receipts), 10):
+            entries = [{"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0} for index, receipt in enumerate(receipts[start : start + 10])]
+            # Deleted meanwhile: that entry fails by itself and nothing else depends on it.
+            self._clients.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+
+    def delete(self, letter: Letter) -> None:
+        self._clients.sqs.delete_message(QueueUrl=self._settings.dead_letter_url(letter.queue), ReceiptHandle=letter.receipt)
+
+    def remove(self, queue: QueueName, match: Callable[[Letter], bool]) -> int:
+        removed = 0
+        for letter in self.look(queue):
+            if match(letter):
+                self.delete(letter)
+                removed += 1
+        return removed
+
+    def count(self, queue: QueueName) -> int:
+        found = self._clients.sqs.get_queue_attributes(
+            QueueUrl=self._settings.dead_letter_url(queue), AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        )
+        return sum(int(value) for value in found["Attributes"].values())
+
+
+class SqsDelay:
+    """Puts a failed message off by its own time instead of the queue's."""
+
+    def __init__(self, clients: Clients, settings: Settings) -> None:
+        self._clients = clients
+        self._settings = settings
+
+    def put_off(self, queue: QueueName, receipt: str, seconds: int) -> None:
+        self._clients.sqs.change_message_visibility(QueueUrl=self._settings.queue_url(queue), ReceiptHandle=receipt, VisibilityTimeout=max(0, min(43200, seconds)))

@@ -1,0 +1,150 @@
+"""Which concrete thing stands behind each port? The only file that knows; everything is made when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import yaml
+
+from crossdock.aws.archive import S3Archive
+from crossdock.aws.audit import DynamoAudit
+from crossdock.aws.bus import EventBridgeBus
+from crossdock.aws.clients import Clients
+from crossdock.aws.cursors import DynamoCursors
+from crossdock.aws.deliveries import ArchivedDeliveries
+from crossdock.aws.effects import DynamoEffects
+from crossdock.aws.exceptions import DynamoExceptions
+from crossdock.aws.orders import DynamoOrders
+from crossdock.aws.queues import SqsDeadLetters, SqsDelay, SqsQueues
+from crossdock.aws.secrets import TenantSecret
+from crossdock.aws.settings import Settings
+from crossdock.aws.stock import DynamoStock
+from crossdock.aws.table import StateTable
+from crossdock.aws.workflow import StepFunctionsWorkflow
+from crossdock.domain.clock import SystemClock
+from crossdock.domain.connector import ConnectionContext, Connector
+from crossdock.domain.errors import NeedsPerson
+from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.tenant import CrossReference, TenantSpec
+from crossdock.flows.services import Services
+from crossdock.http import OutboundHttp
+
+_CONNECTORS = Path(__file__).parent / "connectors"
+
+
+@cache
+def load_manifest(name: str) -> ConnectorManifest:
+    """The connector's manifest as data; importing no code of it."""
+    found = yaml.load((_CONNECTORS / name / "manifest.yaml").read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+    return ConnectorManifest.model_validate(found)
+
+
+@cache
+def load(name: str) -> type[Connector]:
+    """The one door to connectors: the class ``<Product>Connector`` of the folder's ``client.py``."""
+    module = importlib.import_module(f"crossdock.connectors.{name}.client")
+    found = [thing for title, thing in vars(module).items() if title.endswith("Connector") and isinstance(thing, type) and thing.__module__ == module.__name__]
+    if len(found) != 1:
+        raise LookupError(f"connectors/{name}/client.py must define exactly one class <Product>Connector, found {len(found)}")
+    return cast("type[Connector]", found[0])
+
+
+class ConfiguredConnectors:
+    """Implements ``ports.Connectors``: one instance per connection, its hosts limited to the connector's and its own base address."""
+
+    def __init__(self, spec: TenantSpec, secret: TenantSecret) -> None:
+        self._spec = spec
+        self._secret = secret
+        self._made: dict[str, Connector] = {}
+
+    def manifest(self, connection: str) -> ConnectorManifest:
+        if connection not in self._spec.connections:
+            raise NeedsPerson("UNKNOWN_CONNECTION", f"there is no connection {connection!r}", remedy=f"one of: {', '.join(self._spec.connections)}")
+        return load_manifest(self._spec.connections[connection].connector)
+
+    def connector(self, connection: str) -> Connector:
+        if connection not in self._made:
+            manifest, configured = self.manifest(connection), self._spec.connections[connection]
+            own = urlsplit(configured.base_url)
+            self._made[connection] = load(configured.connector)(
+                ConnectionContext(
+                    tenant=self._spec.tenant,
+                    connection=connection,
+                    base_url=configured.base_url,
+                    settings=configured.settings,
+                    credentials=lambda: self._secret.credentials(connection),
+                    http=OutboundHttp(hosts=[*manifest.hosts, own.netloc], name=connection),
+                    clock=SystemClock(),
+                )
+            )
+        return self._made[connection]
+
+
+@cache
+def deployed_spec() -> TenantSpec:
+    """The tenant's resolved configuration as the stack deployed it, in its own layer."""
+    text = importlib.resources.files("crossdock_tenant").joinpath("tenant.json").read_text()
+    return TenantSpec.model_validate(json.loads(text))
+
+
+def services(settings: Settings, spec: TenantSpec, clients: Clients | None = None) -> Services:
+    """All ports over AWS. Cheap: no client is made and nothing is read before a flow needs it."""
+    made = clients or Clients()
+    clock = SystemClock()
+    table = StateTable(made, settings.state_table)
+    archive = S3Archive(made, settings.archive_bucket)
+    cursors = DynamoCursors(table)
+    secret = TenantSecret(made, settings.secret_id, clock)
+    return Services(
+        spec=spec,
+        xref=CrossReference(spec),
+        clock=clock,
+        archive=archive,
+        deliveries=ArchivedDeliveries(table, archive),
+        orders=DynamoOrders(table),
+        stock=DynamoStock(table),
+        effects=DynamoEffects(table),
+        exceptions=DynamoExceptions(table),
+        audit=DynamoAudit(made, settings.audit_table),
+        bus=EventBridgeBus(made, settings.bus_name),
+        queues=SqsQueues(made, settings),
+        workflow=StepFunctionsWorkflow(made, settings.order_machine_arn, cursors),
+        cursors=cursors,
+        connectors=ConfiguredConnectors(spec, secret),
+        secrets=secret,
+    )
+
+
+@cache
+def function_services() -> Services:
+    """The services of the running function, kept as long as its container lives."""
+    return services(Settings.from_environment(), deployed_spec(), function_clients())
+
+
+@cache
+def function_clients() -> Clients:
+    return Clients()
+
+
+def function_dead_letters() -> SqsDeadLetters:
+    return SqsDeadLetters(function_clients(), Settings.from_environment())
+
+
+def function_delay() -> SqsDelay:
+    return SqsDelay(function_clients(), Settings.from_environment())
+
+
+def operator_services(settings: Settings, spec: TenantSpec, session: Any) -> Services:
+    """The same services for a person at the command line, with their session."""
+    return services(settings, spec, Clients(session))
+
+
+def dead_letters(settings: Settings, session: Any) -> SqsDeadLetters:
+    return SqsDeadLetters(Clients(session), settings)
+

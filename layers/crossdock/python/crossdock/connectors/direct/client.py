@@ -1,0 +1,60 @@
+"""How are submitted orders read? There is no system behind this connector to call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+from crossdock.connectors.direct import mapping
+from crossdock.domain import strict_json
+from crossdock.domain.commands import Intent, Receipt
+from crossdock.domain.connector import ConnectionContext, Occurrence, PollResult, PriceQuestion, Translation
+from crossdock.domain.customer import CreditStanding
+from crossdock.domain.delivery import Delivery
+from crossdock.domain.errors import ContractDrift, NeedsPerson
+from crossdock.domain.events import OrderPlaced
+from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.money import Money
+from crossdock.domain.price import Price
+from crossdock.domain.stock import StockReading
+
+TOPIC = "orders/submit"
+
+
+class DirectConnector:
+    """Implements ``domain.connector.Connector`` for POST /v1/orders."""
+
+    manifest: ConnectorManifest
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self._context = context
+
+    def translate(self, delivery: Delivery) -> Translation:
+        if delivery.topic != TOPIC:
+            raise ContractDrift("UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders")
+        order = mapping.order_from_wire(mapping.parsed(strict_json.loads(delivery.body)), connection=self._context.connection, received_at=delivery.received_at)
+        return Translation(occurrences=(Occurrence(OrderPlaced(order=order), order.placed_at),))
+
+    def _nothing_there(self) -> NoReturn:
+        raise NeedsPerson("COMMAND_NOT_SUPPORTED", f"{self._context.connection} has no system behind it", remedy="change the tenant file: this connection only takes orders in")
+
+    def execute(self, intent: Intent) -> Receipt:
+        self._nothing_there()
+
+    def look_up(self, intent: Intent) -> Receipt | None:
+        self._nothing_there()
+
+    def poll(self, resource: str, cursor: str | None) -> PollResult:
+        self._nothing_there()
+
+    def credit(self, account: str) -> CreditStanding | None:
+        self._nothing_there()
+
+    def prices(self, account: str, questions: Sequence[PriceQuestion]) -> list[Price | None]:
+        self._nothing_there()
+
+    def sales_order_total(self, external_id: str) -> Money | None:
+        self._nothing_there()
+
+    def stock(self) -> list[StockReading]:
+        self._nothing_there()

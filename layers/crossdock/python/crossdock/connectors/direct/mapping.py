@@ -1,0 +1,74 @@
+"""How does a submitted order become the canonical one?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from crossdock.connectors.direct import wire
+from crossdock.domain.address import Address
+from crossdock.domain.customer import Customer
+from crossdock.domain.errors import FieldProblem, Rejected
+from crossdock.domain.money import Money
+from crossdock.domain.order import Order, OrderLine
+from crossdock.domain.quantity import Quantity
+
+
+def parsed(value: object) -> wire.SubmittedOrder:
+    """The wire document, or ``Rejected`` INVALID_BODY with every field path that is wrong."""
+    try:
+        return wire.SubmittedOrder.model_validate(value)
+    except ValidationError as error:
+        problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "(body)", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
+        raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
+
+
+def _address_from_wire(address: wire.SubmittedAddress) -> Address:
+    return Address(**address.model_dump())
+
+
+def order_from_wire(order: wire.SubmittedOrder, *, connection: str, received_at: datetime) -> Order:
+    """Amounts in the order's currency; a total that is not stated is what the parts make."""
+
+    def money(amount: Decimal) -> Money:
+        return Money(amount=amount, currency=order.currency)
+
+    lines = tuple(
+        OrderLine(
+            line_id=line.line_id or str(position),
+            external_id=line.line_id or str(position),
+            sku=line.sku,
+            description=line.description,
+            quantity=Quantity(value=line.quantity, unit=line.unit),
+            unit_price=money(line.unit_price),
+            discount=money(line.discount),
+            tax=money(line.tax),
+            group=line.group or None,
+        )
+        for position, line in enumerate(order.lines, start=1)
+    )
+    try:
+        made = Order(
+            order_id=f"{connection}-{order.external_id}",
+            connection=connection,
+            external_id=order.external_id,
+            number=order.number or order.external_id,
+            placed_at=order.placed_at or received_at,
+            currency=order.currency,
+            customer=Customer(external_ids=(order.account,), name=order.ship_to.name, email=order.ship_to.email, company=order.ship_to.company),
+            ship_to=_address_from_wire(order.ship_to),
+            bill_to=_address_from_wire(order.bill_to) if order.bill_to else None,
+            lines=lines,
+            freight=money(order.freight),
+            freight_tax=money(order.freight_tax),
+            shipping_method=order.shipping_method,
+            total=money(order.total if order.total is not None else Decimal(0)),
+            purchase_order=order.purchase_order,
+            note=order.note,
+        )
+    except ValidationError as error:
+        problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "lines", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
+        raise Rejected("INVALID_BODY", "the order contradicts itself", remedy="correct the fields named and send it again", fields=problems) from error
+    return made if order.total is not None else made.model_copy(update={"total": made.computed_total})

@@ -1,0 +1,78 @@
+"""What may a client send to POST /v1/orders? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6, allow_inf_nan=False)]
+Text = Annotated[str, StringConstraints(max_length=255)]
+
+
+def _printable(value: str) -> str:
+    if any(ord(char) < 32 for char in value):
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+def _not_float(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a truth value is no number")
+    return value
+
+
+Exact = Annotated[Amount, BeforeValidator(_not_float)]
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+class SubmittedAddress(Closed):
+    name: Text = ""
+    company: Text = ""
+    line1: Annotated[Text, AfterValidator(_printable)] = ""
+    line2: Text = ""
+    city: Text = ""
+    region: Text = ""
+    postal_code: Text = ""
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    phone: Text = ""
+    email: Text = ""
+
+
+class SubmittedLine(Closed):
+    """``unit_price`` net per ordered unit, ``discount`` and ``tax`` of the whole line."""
+
+    line_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,60}$")] | None = None
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=120)]
+    description: Text = ""
+    quantity: Annotated[Exact, Field(gt=0)]
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")] = "EA"
+    unit_price: Exact
+    discount: Exact = Decimal(0)
+    tax: Exact = Decimal(0)
+    group: Text | None = None
+
+
+class SubmittedOrder(Closed):
+    """``external_id`` is the client's own id of the order: the same id is the same order, whatever Idempotency-Key it comes under."""
+
+    external_id: Key
+    number: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    placed_at: AwareDatetime | None = None
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    account: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    ship_to: SubmittedAddress
+    bill_to: SubmittedAddress | None = None
+    lines: Annotated[list[SubmittedLine], Field(min_length=1, max_length=500)]
+    freight: Exact = Decimal(0)
+    freight_tax: Exact = Decimal(0)
+    shipping_method: Text = ""
+    total: Exact | None = None
+    purchase_order: Text = ""
+    note: Annotated[str, StringConstraints(max_length=1000)] = ""
+

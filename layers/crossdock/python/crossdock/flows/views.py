@@ -1,0 +1,110 @@
+"""What does somebody who asks see of an order, a shipment, stock or an exception? Plain JSON, the same for /v1 and the command line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from crossdock.domain.audit import AuditEntry, broken_links
+from crossdock.domain.exception_record import ExceptionRecord
+from crossdock.domain.model import plain, rfc3339
+from crossdock.domain.order_record import BookedShipment, OrderRecord
+from crossdock.domain.stock import StockLevel
+from crossdock.flows.services import Services
+
+
+def summary(record: OrderRecord) -> dict[str, Any]:
+    return {
+        "order_id": record.order_id,
+        "number": record.order.number if record.order else None,
+        "status": record.status.value,
+        "source": record.source,
+        "account": record.account,
+        "total": record.order.total.as_json() if record.order else None,
+        "accepted_at": rfc3339(record.accepted_at),
+        "updated_at": rfc3339(record.updated_at),
+        "completed_at": rfc3339(record.completed_at) if record.completed_at else None,
+        "open_exceptions": list(record.open_exceptions),
+    }
+
+
+def order(record: OrderRecord) -> dict[str, Any]:
+    """The canonical order with where it stands: parts, shipments, documents in other systems, holds."""
+    document: dict[str, Any] = record.order.as_json() if record.order else {}
+    return {
+        **document,
+        **summary(record),
+        "parts": [
+            {
+                "part_id": part.plan.part_id,
+                "location": part.plan.location,
+                "connection": part.plan.connection,
+                "status": part.status.value,
+                "external_id": part.external_id,
+                "lines": [line.as_json() for line in part.plan.lines],
+                "shipped": {line_id: plain(quantity) for line_id, quantity in part.shipped.items()},
+                "acknowledged_at": rfc3339(part.acknowledged_at) if part.acknowledged_at else None,
+                "ship_by": rfc3339(part.ship_by) if part.ship_by else None,
+            }
+            for part in record.parts
+        ],
+        "reserved": [line.as_json() for line in record.reserved],
+        "sales_order": record.sales_order.as_json() if record.sales_order else None,
+        "shipments": [shipment(record, booked) for booked in record.shipments],
+        "approvals": [approval.as_json() for approval in record.approvals],
+        "waiting_for": record.waiting.step.value if record.waiting else None,
+        "cancel_requested_at": rfc3339(record.cancel_requested_at) if record.cancel_requested_at else None,
+        "cancel_reason": record.cancel_reason or None,
+        "due_at": rfc3339(record.due_at) if record.due_at else None,
+    }
+
+
+def shipment(record: OrderRecord, booked: BookedShipment) -> dict[str, Any]:
+    return {
+        "shipment_id": booked.shipment.shipment_id,
+        "order_id": record.order_id,
+        "part_id": booked.part_id,
+        "location": booked.location,
+        "lines": [line.as_json() for line in booked.lines],
+        "packages": [package.as_json() for package in booked.shipment.packages],
+        "dispatched_at": rfc3339(booked.shipment.dispatched_at),
+        "confirmed": booked.confirmed,
+        "invoice_number": booked.invoice_number,
+        "late": booked.late,
+    }
+
+
+def timeline(entries: list[AuditEntry]) -> dict[str, Any]:
+    broken = broken_links(entries)
+    return {"entries": [entry.as_json() for entry in entries], "chain": {"whole": not broken, "problems": broken, "head": entries[-1].hash if entries else None}}
+
+
+def inventory(sku: str, levels: list[StockLevel]) -> dict[str, Any]:
+    """ATP per location and in all, in the SKU's base unit."""
+    return {
+        "sku": sku,
+        "available": plain(sum((max(Decimal(0), level.available) for level in levels), Decimal(0))),
+        "locations": [
+            {
+                "location": level.location,
+                "on_hand": plain(level.on_hand),
+                "committed": plain(level.committed),
+                "safety": plain(level.safety),
+                "available": plain(level.available),
+                "source": level.source,
+                "as_of": rfc3339(level.as_of) if level.as_of else None,
+            }
+            for level in levels
+        ],
+    }
+
+
+def exception(record: ExceptionRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude_none=True, exclude={"version"})
+
+
+def find_shipment(shipment_id: str, services: Services) -> dict[str, Any] | None:
+    known = services.orders.referred("shipment", shipment_id)
+    record = services.orders.get(known[0]) if known else None
+    booked = record.shipment(shipment_id) if record else None
+    return shipment(record, booked) if record and booked else None

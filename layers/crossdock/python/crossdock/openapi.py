@@ -1,0 +1,162 @@
+"""What is the contract of /v1? One OpenAPI 3.1 document, made from the models that do the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossdock.connectors.direct.wire import SubmittedOrder
+from crossdock.domain.exception_record import ExceptionStatus
+from crossdock.domain.order_record import OrderStatus
+
+_STRING = {"type": "string"}
+_DECIMAL = {"type": "string", "description": "a decimal number without exponent, exact", "pattern": r"^-?\d+(\.\d+)?$"}
+_TIME = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC"}
+_MONEY = {"type": "object", "required": ["amount", "currency"], "properties": {"amount": _DECIMAL, "currency": {"type": "string", "pattern": "^[A-Z]{3}$"}}}
+
+
+def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def _list(item: Any) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _schemas() -> dict[str, Any]:
+    submitted = SubmittedOrder.model_json_schema(ref_template="#/components/schemas/{model}")
+    inner = submitted.pop("$defs", {})
+    summary = {
+        "order_id": _STRING,
+        "number": _nullable(_STRING),
+        "status": {"enum": [status.value for status in OrderStatus]},
+        "source": _STRING,
+        "account": _nullable(_STRING),
+        "total": _nullable(_MONEY),
+        "accepted_at": _TIME,
+        "updated_at": _TIME,
+        "completed_at": _nullable(_TIME),
+        "open_exceptions": _list(_STRING),
+    }
+    needed = ["order_id", "status", "accepted_at", "open_exceptions"]
+    return {
+        **inner,
+        "SubmittedOrder": submitted,
+        "Accepted": _object(["order_id", "delivery_id", "status"], order_id=_STRING, delivery_id=_STRING, status={"const": "accepted"}),
+        "OrderSummary": _object(needed, **summary),
+        "Order": _object(
+            [*needed, "parts", "shipments"],
+            **summary,
+            parts=_list(_object(["part_id", "location", "connection", "status"], part_id=_STRING, location=_STRING, connection=_STRING, status=_STRING)),
+            shipments=_list(_ref("Shipment")),
+            sales_order=_nullable({"type": "object"}),
+            lines=_list({"type": "object"}),
+            waiting_for=_nullable(_STRING),
+        ),
+        "Shipment": _object(
+            ["shipment_id", "order_id", "part_id", "location", "lines", "packages", "dispatched_at", "confirmed"],
+            shipment_id=_STRING,
+            order_id=_STRING,
+            part_id=_STRING,
+            location=_STRING,
+            lines=_list(_object(["line_id", "quantity"], line_id=_STRING, quantity=_DECIMAL)),
+            packages=_list(_object([], tracking_number=_STRING, tracking_url=_STRING, carrier=_STRING)),
+            dispatched_at=_TIME,
+            confirmed={"type": "boolean"},
+            invoice_number=_nullable(_STRING),
+            late={"type": "boolean"},
+        ),
+        "Timeline": _object(
+            ["order_id", "entries", "chain"],
+            order_id=_STRING,
+            entries=_list(_object(["sequence", "at", "actor", "action", "summary", "hash"], sequence={"type": "integer"}, at=_TIME, actor=_STRING, action=_STRING, summary=_STRING, hash=_STRING)),
+            chain=_object(["whole"], whole={"type": "boolean"}),
+        ),
+        "Inventory": _object(
+            ["sku", "available", "locations"],
+            sku=_STRING,
+            available=_DECIMAL,
+            locations=_list(
+                _object(["location", "on_hand", "committed", "safety", "available"], location=_STRING, on_hand=_DECIMAL, committed=_DECIMAL, safety=_DECIMAL, available=_DECIMAL)
+            ),
+        ),
+        "Exception": _object(
+            ["exception_id", "code", "category", "status", "detail", "owner", "opened_at", "due_at"],
+            exception_id=_STRING,
+            code=_STRING,
+            category=_STRING,
+            status={"enum": [status.value for status in ExceptionStatus]},
+            detail=_STRING,
+            owner=_STRING,
+            opened_at=_TIME,
+            due_at=_TIME,
+        ),
+        "Health": _object(["status", "version", "tenant"], status=_STRING, version=_STRING, tenant=_STRING, open_exceptions={"type": "integer"}, time=_TIME),
+        "Problem": _object(
+            ["type", "title", "status", "detail", "correlation_id"],
+            type=_STRING,
+            title=_STRING,
+            status={"type": "integer"},
+            detail=_STRING,
+            correlation_id=_STRING,
+            code=_STRING,
+            errors=_list(_object(["path", "problem"], path=_STRING, problem=_STRING)),
+        ),
+    }
+
+
+def _answers(schema: str | None, *, status: str = "200", extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    content = {"application/json": {"schema": _ref(schema) if schema else {"type": "object"}}}
+    problems = {code: {"description": "problem details (RFC 9457)", "content": {"application/problem+json": {"schema": _ref("Problem")}}} for code in ("403", "429", "500", *extra)}
+    return {status: {"description": "as asked", "content": content}, **problems}
+
+
+def _listing(name: str, item: str) -> dict[str, Any]:
+    answers = _answers(None, extra=("400",))
+    answers["200"]["content"]["application/json"]["schema"] = _object([name], **{name: _list(_ref(item))})
+    return answers
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": _STRING}
+
+
+def _in_query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def document(*, title: str = "Crossdock") -> dict[str, Any]:
+    """The whole contract; ``title`` is the partner's product name."""
+    limit = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments and exceptions of one tenant."},
+        "servers": [{"url": "/v1"}],
+        "security": [{"key": []}],
+        "paths": {
+            "/orders": {
+                "get": {"operationId": "listOrders", "parameters": [limit, _in_query("status", {"enum": [status.value for status in OrderStatus]})], "responses": _listing("orders", "OrderSummary")},
+                "post": {
+                    "operationId": "submitOrder",
+                    "parameters": [{"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("SubmittedOrder")}}},
+                    "responses": _answers("Accepted", status="202", extra=("400", "409", "413", "422")),
+                },
+            },
+            "/orders/{id}": {"get": {"operationId": "getOrder", "parameters": [_in_path("id")], "responses": _answers("Order", extra=("404",))}},
+            "/orders/{id}/timeline": {"get": {"operationId": "getTimeline", "parameters": [_in_path("id")], "responses": _answers("Timeline", extra=("404",))}},
+            "/inventory/{sku}": {"get": {"operationId": "getInventory", "parameters": [_in_path("sku")], "responses": _answers("Inventory", extra=("404",))}},
+            "/shipments/{id}": {"get": {"operationId": "getShipment", "parameters": [_in_path("id")], "responses": _answers("Shipment", extra=("404",))}},
+            "/exceptions": {"get": {"operationId": "listExceptions", "parameters": [limit, _in_query("status", {"enum": ["open", "resolved"]})], "responses": _listing("exceptions", "Exception")}},
+            "/health": {"get": {"operationId": "getHealth", "responses": _answers("Health")}},
+            "/openapi.json": {"get": {"operationId": "getContract", "responses": _answers(None)}},
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}},
+    }

@@ -1,0 +1,173 @@
+"""What does /v1 offer, and what does each call answer? The governed service layer that every tenant has alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from crossdock import edge
+from crossdock.domain.delivery import Delivery
+from crossdock.domain.errors import CrossdockError, Rejected
+from crossdock.flows import receive, views
+from crossdock.flows.services import Services
+from crossdock.flows.translate import events_of
+
+VERSION = "1.0.0"
+DIRECT = "direct"
+SUBMIT = "orders/submit"
+_IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
+
+Answer = dict[str, Any]
+
+
+class Call:
+    """One request, read once."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self.method = str(event.get("httpMethod", "GET")).upper()
+        self.path = "/" + str((event.get("pathParameters") or {}).get("proxy") or "").strip("/")
+        self.headers = edge.headers_of(event)
+        self.query: dict[str, str] = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
+        self.body = edge.body_of(event)
+        self.correlation_id = edge.correlation_of(event)
+
+    @property
+    def client(self) -> str:
+        """Who calls, as far as the key tells: the gateway has checked it."""
+        return hashlib.sha256(self.headers.get("x-api-key", "").encode()).hexdigest()[:12]
+
+    def limit(self) -> int:
+        text = self.query.get("limit", "50")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 500:
+            raise Rejected("INVALID_PARAMETER", f"limit must be a number from 1 to 500, not {text[:20]!r}", remedy="leave it out for 50")
+        return int(text)
+
+    def ok(self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+        return edge.answer(status, document, correlation_id=self.correlation_id, headers=headers)
+
+    def missing(self, what: str) -> Answer:
+        return edge.problem(404, "Not found", f"There is no {what}.", correlation_id=self.correlation_id)
+
+
+def _list_orders(call: Call, services: Services) -> Answer:
+    limit = call.limit()
+    status = call.query.get("status")
+    records = [*services.orders.listed(closed=False, limit=limit), *services.orders.listed(closed=True, limit=limit)]
+    if status is not None:
+        records = [record for record in records if record.status.value == status]
+    records.sort(key=lambda record: record.accepted_at, reverse=True)
+    return call.ok({"orders": [views.summary(record) for record in records[:limit]]})
+
+
+def _get_order(call: Call, services: Services, order_id: str) -> Answer:
+    record = services.orders.get(order_id)
+    return call.ok(views.order(record)) if record else call.missing(f"order {order_id}")
+
+
+def _get_timeline(call: Call, services: Services, order_id: str) -> Answer:
+    if services.orders.get(order_id) is None:
+        return call.missing(f"order {order_id}")
+    return call.ok({"order_id": order_id, **views.timeline(services.audit.entries(order_id))})
+
+
+def _submit_order(call: Call, services: Services) -> Answer:
+    key = call.headers.get("idempotency-key", "")
+    if not _IDEMPOTENCY_KEY.match(key):
+        return edge.problem(
+            400, "Idempotency-Key needed", "Send an Idempotency-Key header of 1 to 200 printable characters, a new one per order.", correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING"
+        )
+    if DIRECT not in services.spec.connections:
+        return edge.problem(404, "Not offered", "This tenant takes no orders here.", correlation_id=call.correlation_id)
+    if not call.body:
+        raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the order as JSON in UTF-8")
+    if len(call.body) > services.spec.limits.webhook_bytes:
+        return edge.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
+    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=SUBMIT, body=call.body, received_at=services.clock.now())
+    _keep_refused(call, services, lambda: events_of(delivery, services))
+    order_id = services.connectors.connector(DIRECT).translate(delivery).occurrences[0].fact.subject
+    accepted = receive.submit(call.client, key, connection=DIRECT, topic=SUBMIT, body=call.body, services=services)
+    document = {"order_id": order_id, "delivery_id": accepted.delivery_id, "status": "accepted"}
+    return call.ok(document, status=202, headers={"Location": f"/v1/orders/{order_id}"})
+
+
+def _keep_refused(call: Call, services: Services, check: Callable[[], object]) -> None:
+    """A body that is refused is kept as it came (requirement 4): who asks why later can be shown."""
+    try:
+        check()
+    except CrossdockError:
+        body = call.body or b""
+        services.archive.put(f"deliveries/refused/{hashlib.sha256(body).hexdigest()}", body, metadata={"client": call.client})
+        raise
+
+
+def _get_inventory(call: Call, services: Services, sku: str) -> Answer:
+    levels = services.stock.everywhere(sku)
+    if not levels and sku not in services.spec.articles:
+        return call.missing(f"SKU {sku}")
+    return call.ok(views.inventory(sku, levels))
+
+
+def _get_shipment(call: Call, services: Services, shipment_id: str) -> Answer:
+    found = views.find_shipment(shipment_id, services)
+    return call.ok(found) if found else call.missing(f"shipment {shipment_id}")
+
+
+def _list_exceptions(call: Call, services: Services) -> Answer:
+    closed = call.query.get("status") == "resolved"
+    return call.ok({"exceptions": [views.exception(record) for record in services.exceptions.listed(closed=closed, limit=call.limit())]})
+
+
+def _health(call: Call, services: Services) -> Answer:
+    opened = services.exceptions.listed(limit=500)
+    return call.ok({"status": "ok", "version": VERSION, "tenant": services.spec.tenant, "open_exceptions": len(opened), "time": services.clock.now().isoformat()})
+
+
+def _openapi(call: Call, services: Services) -> Answer:
+    from crossdock.openapi import document
+
+    return call.ok(document(title=services.spec.branding.product_name))
+
+
+_ID = r"([A-Za-z0-9_.:~@%#+-]{1,200})"
+_ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
+    ("GET", re.compile(r"^/orders$"), _list_orders),
+    ("POST", re.compile(r"^/orders$"), _submit_order),
+    ("GET", re.compile(rf"^/orders/{_ID}$"), _get_order),
+    ("GET", re.compile(rf"^/orders/{_ID}/timeline$"), _get_timeline),
+    ("GET", re.compile(rf"^/inventory/{_ID}$"), _get_inventory),
+    ("GET", re.compile(rf"^/shipments/{_ID}$"), _get_shipment),
+    ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
+    ("GET", re.compile(r"^/health$"), _health),
+    ("GET", re.compile(r"^/openapi\.json$"), _openapi),
+]
+
+_STATUS = {"IDEMPOTENCY_KEY_REUSED": 409, "NOT_FOUND": 404, "MISSING_XREF": 422}
+
+
+def serve(event: Mapping[str, Any], services: Services) -> Answer:
+    """Answers one call; every failure is a problem document with the correlation id, never a stack trace."""
+    call = Call(event)
+    allowed = []
+    try:
+        for method, pattern, act in _ROUTES:
+            found = pattern.match(call.path)
+            if found and method == call.method:
+                return act(call, services, *found.groups())
+            if found:
+                allowed.append(method)
+    except CrossdockError as error:
+        fields = [{"path": note.path, "problem": note.problem} for note in error.fields]
+        status = _STATUS.get(error.code, 503 if error.category == "retry_later" else 400)
+        detail = f"{error.detail}. {error.remedy}".strip()
+        return edge.problem(status, error.code.replace("_", " ").capitalize(), detail, correlation_id=call.correlation_id, code=error.code, fields=fields)
+    if allowed:
+        return edge.problem(405, "Method not allowed", f"Use {' or '.join(allowed)}.", correlation_id=call.correlation_id, headers={"Allow": ", ".join(allowed)})
+    return edge.problem(404, "Not found", f"There is nothing at /v1{call.path}. See /v1/openapi.json.", correlation_id=call.correlation_id)
+
+
+def routes() -> list[tuple[str, str]]:
+    """(method, path pattern) of everything offered, for the contract's check."""
+    return [(method, json.dumps(pattern.pattern)) for method, pattern, _ in _ROUTES]
