@@ -1,0 +1,1 @@
+"""The parts of a tenant stack, one file per capability."""

@@ -1,0 +1,133 @@
+"""Which few figures wake somebody up, and what does that person read first?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.constructs.functions import Worker
+from infra.constructs.queues import StageQueue
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An alarm's name (its runbook is ``docs/runbooks/alarm-<name>.md``), what it says, and when it says so."""
+
+    name: str
+    sentence: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    periods: int = 1
+    missing_is_bad: bool = False
+
+
+class Monitoring(Construct):
+    """Alarms over what cannot be seen from inside, one topic they speak to, one dashboard."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        tenant: str,
+        key: kms.IKey,
+        runbooks: str,
+        stages: Sequence[StageQueue],
+        heartbeat: Worker,
+        collector: Worker,
+        workers: Sequence[Worker],
+        api: apigateway.RestApi,
+        order: sfn.StateMachine,
+    ) -> None:
+        super().__init__(scope, name)
+        self._tenant = tenant
+        self._runbooks = runbooks
+        self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True, display_name=f"Crossdock alarms of {tenant}")
+        for stage in stages:
+            self._add(
+                Watched(f"{stage.stage}-dead-letters", f"A message of the stage {stage.stage} used up its tries.", _visible(stage), threshold=1),
+                Watched(
+                    f"{stage.stage}-backlog",
+                    f"A message has waited more than 15 minutes in the stage {stage.stage}.",
+                    stage.queue.metric_approximate_age_of_oldest_message(period=Duration.minutes(5), statistic="Maximum"),
+                    threshold=900,
+                    periods=2,
+                ),
+            )
+        self._add(
+            Watched(
+                "deadline-watch-silent",
+                "Deadlines are not being watched: the sweep did not run for five minutes.",
+                heartbeat.function.metric_invocations(period=Duration.minutes(5), statistic="Sum"),
+                threshold=0,
+                missing_is_bad=True,
+            ),
+            Watched("deadline-watch-failing", "The sweep over deadlines fails.", heartbeat.function.metric_errors(period=Duration.minutes(5), statistic="Sum"), threshold=2),
+            Watched(
+                "dead-letter-index-failing",
+                "Dead letters are not being entered into the exception store.",
+                collector.function.metric_errors(period=Duration.minutes(5), statistic="Sum"),
+                threshold=2,
+            ),
+            Watched("api-server-errors", "The API answers with 5xx.", api.metric_server_error(period=Duration.minutes(5), statistic="Sum"), threshold=5),
+            Watched("order-workflow-failed", "The workflow of an order failed.", order.metric_failed(period=Duration.minutes(5), statistic="Sum"), threshold=1),
+        )
+        self._build_dashboard(stages, workers, api, order)
+
+    def _add(self, *watched: Watched) -> None:
+        for item in watched:
+            alarm = cloudwatch.Alarm(
+                self,
+                "".join(part.title() for part in item.name.split("-")),
+                alarm_description=f"{self._tenant}: {item.sentence} Runbook: {self._runbooks}/alarm-{item.name}.md",
+                metric=item.metric,
+                threshold=item.threshold,
+                evaluation_periods=item.periods,
+                comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD
+                if item.missing_is_bad
+                else cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+                treat_missing_data=cloudwatch.TreatMissingData.BREACHING if item.missing_is_bad else cloudwatch.TreatMissingData.NOT_BREACHING,
+            )
+            alarm.add_alarm_action(actions.SnsAction(self.topic))
+            alarm.add_ok_action(actions.SnsAction(self.topic))
+
+    def _build_dashboard(self, stages: Sequence[StageQueue], workers: Sequence[Worker], api: apigateway.RestApi, order: sfn.StateMachine) -> None:
+        minute = Duration.minutes(5)
+        board = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(24))
+        board.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Orders", width=12, left=[order.metric_started(period=minute), order.metric_succeeded(period=minute)], right=[order.metric_failed(period=minute)]
+            ),
+            cloudwatch.GraphWidget(
+                title="API", width=12, left=[api.metric_count(period=minute)], right=[api.metric_client_error(period=minute), api.metric_server_error(period=minute)]
+            ),
+        )
+        board.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Oldest message (s)", width=12, left=[stage.queue.metric_approximate_age_of_oldest_message(period=minute, label=stage.stage) for stage in stages]
+            ),
+            cloudwatch.GraphWidget(
+                title="Dead letters",
+                width=12,
+                left=[stage.dead_letters.metric_approximate_number_of_messages_visible(period=minute, label=stage.stage) for stage in stages],
+            ),
+        )
+        board.add_widgets(
+            cloudwatch.GraphWidget(title="Function errors", width=12, left=[worker.function.metric_errors(period=minute, label=worker.name) for worker in workers]),
+            cloudwatch.GraphWidget(
+                title="Function time p99", width=12, left=[worker.function.metric_duration(period=minute, statistic="p99", label=worker.name) for worker in workers]
+            ),
+        )
+
+
+def _visible(stage: StageQueue) -> cloudwatch.Metric:
+    return stage.dead_letters.metric_approximate_number_of_messages_visible(period=Duration.minutes(1), statistic="Maximum")

@@ -1,0 +1,107 @@
+"""Which state machines carry an order, and what may they do?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.constructs.findings import accept
+from infra.constructs.queues import StageQueue
+from infra.workflows import order, prepare
+
+# CloudWatch Logs' delivery API and X-Ray know no resources: AWS's own page on Step Functions logging prescribes "*".
+_LOG_DELIVERY = (
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+)
+_TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")
+
+
+class OrderWorkflow(Construct):
+    """``prepare`` (Express, synchronous) inside ``order`` (Standard, waits)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        key: kms.IKey,
+        log_prefix: str,
+        work: StageQueue,
+        validate_order: lambda_.IFunction,
+        check_order: lambda_.IFunction,
+        reserve_stock: lambda_.IFunction,
+    ) -> None:
+        super().__init__(scope, name)
+        self._key = key
+        self._log_prefix = log_prefix
+        self.prepare = self._machine(
+            "Prepare",
+            kind=sfn.StateMachineType.EXPRESS,
+            definition=prepare.definition(),
+            substitutions={"ValidateOrder": validate_order.function_arn, "CheckOrder": check_order.function_arn, "ReserveStock": reserve_stock.function_arn},
+            permissions=[
+                iam.PolicyStatement(sid="Steps", actions=["lambda:InvokeFunction"], resources=[validate_order.function_arn, check_order.function_arn, reserve_stock.function_arn])
+            ],
+        )
+        self.order = self._machine(
+            "Order",
+            kind=sfn.StateMachineType.STANDARD,
+            definition=order.definition(),
+            substitutions={"PrepareMachine": self.prepare.state_machine_arn, "WorkQueueUrl": work.queue.queue_url},
+            permissions=[
+                iam.PolicyStatement(sid="RunPrepare", actions=["states:StartSyncExecution"], resources=[self.prepare.state_machine_arn]),
+                iam.PolicyStatement(sid="Ask", actions=["sqs:SendMessage"], resources=[work.queue.queue_arn]),
+                iam.PolicyStatement(sid="TenantKey", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
+            ],
+        )
+
+    def _machine(
+        self, name: str, *, kind: sfn.StateMachineType, definition: Mapping[str, Any], substitutions: Mapping[str, str], permissions: list[iam.PolicyStatement]
+    ) -> sfn.StateMachine:
+        stack = Stack.of(self)
+        log_group = logs.LogGroup(
+            self,
+            f"{name}Log",
+            # The vended prefix keeps the account's one log resource policy from growing with every machine.
+            log_group_name=f"/aws/vendedlogs{self._log_prefix}/{name.lower()}",
+            encryption_key=self._key,
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(self, f"{name}Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"), description=f"Crossdock workflow {name.lower()}")
+        policy = iam.Policy(
+            self,
+            f"{name}Policy",
+            roles=[role],
+            statements=[*permissions, iam.PolicyStatement(sid="LogAndTrace", actions=[*_LOG_DELIVERY, *_TRACING], resources=["*"])],
+        )
+        accept(policy, "AwsSolutions-IAM5[Resource::*]", "CloudWatch Logs delivery and X-Ray have no resources to name; the actions are listed one by one.")
+        machine = sfn.StateMachine(
+            self,
+            name,
+            state_machine_name=f"{stack.stack_name}-{name.lower()}",
+            state_machine_type=kind,
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition)),
+            definition_substitutions=dict(substitutions),
+            role=role.without_policy_updates(),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),  # task tokens and orders stay out of logs
+        )
+        machine.node.add_dependency(policy)
+        return machine

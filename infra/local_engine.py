@@ -1,0 +1,66 @@
+"""What can the local engine not hold, and what does the stack leave out or change for it? One aspect, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jsii
+from aws_cdk import CfnDeletionPolicy, CfnResource, IAspect
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_sqs as sqs
+from constructs import IConstruct
+
+LEFT_OUT = {
+    "AWS::Events::Archive": "the engine refuses the type; replay from the raw archive works the same (`crossdock replay`)",
+}
+"""Resource types that are taken out of the template, with the reason."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A property that gets another value locally, with the reason."""
+
+    what: str
+    why: str
+
+
+SHORT_VISIBILITY = Change(
+    "queue visibility timeouts are the function's timeout + 5 s",
+    "after a crash a message comes back in seconds; there is no throttling here that six times the timeout would be for",
+)
+FREE_TO_GO = Change("tables are not protected from deletion and nothing is retained", "a local stack is thrown away whole")
+
+
+@jsii.implements(IAspect)
+class LocalEngine:
+    """Visits every resource once and says, once per kind, what it did and why."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def visit(self, node: IConstruct) -> None:
+        if not isinstance(node, CfnResource):
+            return
+        kind = node.cfn_resource_type
+        if kind in LEFT_OUT:
+            scope = node.node.scope
+            if scope is not None:
+                scope.node.try_remove_child(node.node.id)
+            self._tell(f"local engine: left out {kind} ({LEFT_OUT[kind]})")
+            return
+        if isinstance(node, sqs.CfnQueue) and node.redrive_policy is not None and node.visibility_timeout is not None:
+            node.visibility_timeout = node.visibility_timeout / 6 + 5
+            self._tell(f"local engine: {SHORT_VISIBILITY.what} ({SHORT_VISIBILITY.why})")
+        if isinstance(node, dynamodb.CfnTable):
+            node.deletion_protection_enabled = False
+        if node.cfn_options.deletion_policy is CfnDeletionPolicy.RETAIN:
+            node.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
+            node.cfn_options.update_replace_policy = CfnDeletionPolicy.DELETE
+            self._tell(f"local engine: {FREE_TO_GO.what} ({FREE_TO_GO.why})")
+
+    def _tell(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)

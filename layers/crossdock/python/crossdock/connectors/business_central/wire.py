@@ -1,0 +1,244 @@
+"""What does Business Central send and take? The parts of API v2.0 that are used, in the vendor's own names, types and lengths.
+
+Entities: https://learn.microsoft.com/dynamics365/business-central/dev-itpro/api-reference/v2.0/
+"""
+# ruff: noqa: N815 - the names are the vendor's
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from crossdock.domain.model import ExactDecimal, plain
+
+NO_ID = "00000000-0000-0000-0000-000000000000"
+"""An unset reference."""
+
+
+def _text(max_length: int) -> StringConstraints:
+    return StringConstraints(max_length=max_length)
+
+
+Code10 = Annotated[str, _text(10)]
+Code20 = Annotated[str, _text(20)]
+Text30 = Annotated[str, _text(30)]
+Text35 = Annotated[str, _text(35)]
+Text50 = Annotated[str, _text(50)]
+Text80 = Annotated[str, _text(80)]
+Text100 = Annotated[str, _text(100)]
+
+
+# ------------------------------------------------------------------ what it sends
+class Inbound(BaseModel):
+    """New properties of the vendor are no concern of ours; missing or mistyped ones that we use are."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+
+class Versioned(Inbound):
+    etag: str = Field(alias="@odata.etag")
+    """The concurrency token for If-Match."""
+    id: str
+
+
+class SalesOrderLine(Versioned):
+    sequence: int
+    lineType: str
+    lineObjectNumber: str
+    quantity: ExactDecimal
+    shippedQuantity: ExactDecimal
+    invoicedQuantity: ExactDecimal
+    shipQuantity: ExactDecimal
+    invoiceQuantity: ExactDecimal
+    netAmountIncludingTax: ExactDecimal
+    locationId: str
+
+
+class SalesOrder(Versioned):
+    number: str
+    externalDocumentNumber: str
+    currencyCode: str
+    totalAmountIncludingTax: ExactDecimal
+    totalTaxAmount: ExactDecimal
+    salesOrderLines: tuple[SalesOrderLine, ...]
+
+
+class SalesInvoiceLine(Inbound):
+    sequence: int
+    quantity: ExactDecimal
+    locationId: str
+
+
+class SalesInvoice(Inbound):
+    id: str
+    number: str
+    orderNumber: str
+    currencyCode: str
+    totalAmountIncludingTax: ExactDecimal
+    totalTaxAmount: ExactDecimal
+    status: str
+    lastModifiedDateTime: AwareDatetime
+    salesInvoiceLines: tuple[SalesInvoiceLine, ...] = ()
+
+
+class SalesShipmentLine(Inbound):
+    sequence: int
+    lineType: str
+    lineObjectNumber: str
+    description: str
+    description2: str
+    quantity: ExactDecimal
+
+
+class SalesShipment(Inbound):
+    number: str
+    externalDocumentNumber: str
+    orderNumber: str
+    lastModifiedDateTime: AwareDatetime
+    salesShipmentLines: tuple[SalesShipmentLine, ...]
+
+
+class PolledShipment(Inbound):
+    """What a poll hands on: the vendor's shipment, and the location codes of its lines by sequence.
+
+    The vendor's shipment lines do not say where they left from; its order and invoice lines do. A line that neither
+    knows any more is absent.
+    """
+
+    salesShipment: SalesShipment
+    locationCodes: dict[int, str]
+
+
+class OpenOrderLine(Inbound):
+    quantity: ExactDecimal
+    invoicedQuantity: ExactDecimal
+    netAmountIncludingTax: ExactDecimal
+
+
+class OpenOrder(Inbound):
+    salesOrderLines: tuple[OpenOrderLine, ...]
+
+
+class Customer(Inbound):
+    number: str
+    creditLimit: ExactDecimal
+    balanceDue: ExactDecimal
+    blocked: str
+    currencyCode: str
+
+
+class Item(Inbound):
+    number: str
+    unitPrice: ExactDecimal
+    priceIncludesTax: bool
+    baseUnitOfMeasureCode: str
+    blocked: bool
+
+
+class Location(Inbound):
+    id: str
+    code: str
+
+
+class Token(Inbound):
+    access_token: Annotated[str, StringConstraints(min_length=1)]
+    expires_in: int
+
+
+class ErrorDetail(Inbound):
+    code: str
+    message: str
+
+
+class ErrorBody(Inbound):
+    error: ErrorDetail
+
+
+class Page(Inbound):
+    """A page of a collection; its records are validated one by one, so that a mistake names its place."""
+
+    value: tuple[dict[str, object], ...]
+    next_link: str | None = Field(default=None, alias="@odata.nextLink")
+
+
+# ------------------------------------------------------------------ what it takes
+class Outbound(BaseModel):
+    """Nothing leaves that the vendor's contract does not name, and nothing longer than it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class NewSalesOrderLine(Outbound):
+    """The vendor validates a line's properties in the order they are sent: what it is about comes first."""
+
+    sequence: int
+    lineType: str
+    lineObjectNumber: Code20
+    locationId: str | None = None
+    description: Text100 | None = None
+    description2: Text50 | None = None
+    unitOfMeasureCode: Code10 | None = None
+    quantity: ExactDecimal
+    unitPrice: ExactDecimal
+    discountAmount: ExactDecimal | None = None
+
+
+class NewSalesOrder(Outbound):
+    customerNumber: Code20
+    externalDocumentNumber: Text35
+    orderDate: str
+    currencyCode: Code10
+    shipToName: Text100
+    shipToContact: Text100
+    shipToAddressLine1: Text100
+    shipToAddressLine2: Text50
+    shipToCity: Text30
+    shipToCountry: Code10
+    shipToState: Text30
+    shipToPostCode: Code20
+    phoneNumber: Text30 | None = None
+    email: Text80 | None = None
+    salesOrderLines: tuple[NewSalesOrderLine, ...]
+
+
+class LineQuantities(Outbound):
+    """What the next posting is to do with one line."""
+
+    shipQuantity: ExactDecimal
+    invoiceQuantity: ExactDecimal
+
+
+def body_of(model: Outbound) -> bytes:
+    """The model as JSON with exact numbers; what is None is left out."""
+    return to_json(model.model_dump(exclude_none=True))
+
+
+def to_json(value: Mapping[str, object]) -> bytes:
+    """A JSON object with its decimals as exact numbers."""
+    return _json(value).encode()
+
+
+def _json(value: object) -> str:
+    # The standard encoder writes decimals only as binary floats or as texts; the vendor takes neither for money.
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(name)}:{_json(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(_json(inner) for inner in value) + "]"
+    return json.dumps(value)
+
+
+def text_literal(text: str) -> str:
+    """A text as OData writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def moment_literal(moment: datetime) -> str:
+    """A point in time (UTC) as OData writes it, to the millisecond the vendor keeps."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"

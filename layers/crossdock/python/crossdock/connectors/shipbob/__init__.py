@@ -1,0 +1,1 @@
+"""How does Crossdock work with ShipBob as a 3PL? Loaded by name; the class is in client.py."""

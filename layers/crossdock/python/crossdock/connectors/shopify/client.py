@@ -1,0 +1,467 @@
+"""How is a Shopify shop told and asked something, and what does its answer mean for whoever waits?"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from crossdock.connectors.shopify import mapping, wire
+from crossdock.domain import strict_json
+from crossdock.domain.commands import CancelOrder, ConfirmShipment, Intent, PublishStock, Receipt
+from crossdock.domain.connector import ConnectionContext, Occurrence, PollResult, PriceQuestion, Translation
+from crossdock.domain.customer import CreditStanding
+from crossdock.domain.delivery import Delivery
+from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
+from crossdock.domain.events import OrderPlaced, OrderUpdated
+from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.money import Money
+from crossdock.domain.price import Price
+from crossdock.domain.stock import StockReading
+
+M = TypeVar("M", bound=BaseModel)
+
+TIMEOUT_SECONDS = 15.0
+PAGE = 25
+STOCK_PAGE = 100
+STALE_TRIES = 3
+_KEY_SPACE = uuid.UUID("6f0d2f7e-8d0a-5c6b-9d55-3a8a4f5b1c20")
+
+# Shopify's error codes that say: nothing was done, come again.
+_AGAIN = frozenset({"THROTTLED"})
+_NO_ACCESS = frozenset({"ACCESS_DENIED", "SHOP_INACTIVE"})
+_BROKEN = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+
+FULFILMENT = """
+query CrossdockFulfilment($id: ID!, $first: Int!, $after: String) {
+  order(id: $id) {
+    id name cancelledAt
+    fulfillments(first: 100) {
+      id name status trackingInfo(first: 100) { company number url }
+      fulfillmentLineItems(first: $first) { nodes { quantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+    }
+    fulfillmentOrders(first: 5, after: $after) {
+      nodes {
+        id status assignedLocation { location { id } }
+        lineItems(first: $first) { nodes { id remainingQuantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}"""
+OPEN_LINES = """
+query CrossdockOpenLines($id: ID!, $after: String) {
+  fulfillmentOrder(id: $id) {
+    lineItems(first: 100, after: $after) { nodes { id remainingQuantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+  }
+}"""
+FULFILLED_LINES = """
+query CrossdockFulfilledLines($id: ID!, $after: String) {
+  node(id: $id) {
+    ... on Fulfillment {
+      fulfillmentLineItems(first: 100, after: $after) { nodes { quantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+    }
+  }
+}"""
+FULFIL = """
+mutation CrossdockFulfil($fulfillment: FulfillmentInput!) {
+  fulfillmentCreate(fulfillment: $fulfillment) { fulfillment { id name } userErrors { field message } }
+}"""
+CANCELLATION = """
+query CrossdockCancellation($id: ID!) {
+  order(id: $id) { id name cancelledAt fulfillments(first: 100) { status } }
+}"""
+CANCEL = """
+mutation CrossdockCancel($orderId: ID!, $reason: OrderCancelReason!, $restock: Boolean!, $refundMethod: OrderCancelRefundMethodInput,
+    $notifyCustomer: Boolean, $staffNote: String) {
+  orderCancel(orderId: $orderId, reason: $reason, restock: $restock, refundMethod: $refundMethod, notifyCustomer: $notifyCustomer,
+      staffNote: $staffNote) {
+    job { id } orderCancelUserErrors { field message code }
+  }
+}"""
+AVAILABLE = """
+query CrossdockAvailable($sku: String!, $location: ID!) {
+  productVariants(first: 5, query: $sku) {
+    nodes { sku inventoryItem { id tracked inventoryLevel(locationId: $location) { updatedAt quantities(names: ["available"]) { name quantity } } } }
+  }
+}"""
+SET_QUANTITIES = """
+mutation CrossdockSetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
+  inventorySetQuantities(input: $input) @idempotent(key: $key) { inventoryAdjustmentGroup { id } userErrors { code field message } }
+}"""
+LOCATIONS = """
+query CrossdockLocations($after: String) {
+  locations(first: 50, after: $after) { nodes { id isActive } pageInfo { hasNextPage endCursor } }
+}"""
+ON_HAND = """
+query CrossdockOnHand($id: ID!, $first: Int!, $after: String) {
+  location(id: $id) {
+    inventoryLevels(first: $first, after: $after) {
+      nodes { item { sku tracked } quantities(names: ["on_hand"]) { name quantity } } pageInfo { hasNextPage endCursor }
+    }
+  }
+}"""
+
+
+@cache
+def _manifest() -> ConnectorManifest:
+    text = (Path(__file__).parent / "manifest.yaml").read_text(encoding="utf-8")
+    return ConnectorManifest.model_validate(yaml.safe_load(text))
+
+
+class ShopifyConnector:
+    """One shop, as one connection uses it. ``base_url`` is ``https://<shop>.myshopify.com``."""
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self.manifest = _manifest()
+        self._context = context
+        self._url = f"{context.base_url.rstrip('/')}/admin/api/{self.manifest.api_version}/graphql.json"
+
+    # ------------------------------------------------------------------------------------------------ in
+    def translate(self, delivery: Delivery) -> Translation:
+        """``orders/create`` means placed even when the body says more: a cancellation is believed only from its own topic."""
+        topic = delivery.topic
+        if topic in self.manifest.ignored:
+            return Translation(ignored=self.manifest.ignored[topic].reason)
+        if topic not in self.manifest.handled:
+            raise ContractDrift("UNKNOWN_EVENT", f"Shopify topic {topic!r} is neither handled nor ignored", remedy="add it to the connector's manifest or end its subscription")
+        body = strict_json.loads(delivery.body)
+        connection = self._context.connection
+        try:
+            if topic == "orders/cancelled":
+                cancelled = wire.CancelledOrder.model_validate(body)
+                return _one(Occurrence(mapping.cancellation_from_wire(cancelled, connection=connection), cancelled.cancelled_at))
+            placed = wire.Order.model_validate(body)
+            order = mapping.order_from_wire(placed, connection=connection)
+        except ValidationError as error:
+            raise _invalid(error, topic) from error
+        if topic == "orders/create":
+            return _one(Occurrence(OrderPlaced(order=order), placed.created_at))
+        return _one(Occurrence(OrderUpdated(order=order), placed.updated_at))
+
+    def poll(self, resource: str, cursor: str | None) -> PollResult:
+        raise _unsupported(f"the resource {resource!r} since {cursor}")
+
+    # ------------------------------------------------------------------------------------------------ out
+    def execute(self, intent: Intent) -> Receipt:
+        if isinstance(intent, ConfirmShipment):
+            return self._confirm(intent)
+        if isinstance(intent, CancelOrder):
+            return self._cancel(intent)
+        if isinstance(intent, PublishStock):
+            return self._publish(intent)
+        raise _unsupported(intent.type)
+
+    def look_up(self, intent: Intent) -> Receipt | None:
+        if isinstance(intent, ConfirmShipment):
+            tracking = mapping.tracking_to_wire(intent.shipment)
+            order = self._fulfilment(intent.order_external_id)
+            confirmed, found = mapping.confirmed_before(order, tracking.numbers)
+            wanted = mapping.wanted_lines(intent.lines)
+            complete = bool(found) and all(confirmed.get(line, 0) >= quantity for line, quantity in wanted.items())
+            return Receipt(external_id=found[0].id, number=found[0].name, found=True) if complete else None
+        if isinstance(intent, CancelOrder):
+            state = self._cancellation(intent.external_id)
+            return Receipt(external_id=state.id, number=state.name, found=True) if state.cancelledAt else None
+        if isinstance(intent, PublishStock):
+            item, level = self._available(intent)
+            same = (level is None and mapping.sellable(intent.available) == 0) or (level is not None and _quantity(level.quantities) == mapping.sellable(intent.available))
+            return Receipt(external_id=item, found=True) if same else None
+        raise _unsupported(intent.type)
+
+    def _confirm(self, intent: ConfirmShipment) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/fulfillmentCreate
+
+        Shopify keeps no reference of ours on a fulfillment, so its tracking numbers are the reference: what they already confirm is not
+        confirmed again, which makes this safe to repeat even when it stopped between two locations.
+        """
+        tracking = mapping.tracking_to_wire(intent.shipment)
+        wanted = mapping.wanted_lines(intent.lines)
+        order = self._fulfilment(intent.order_external_id)
+        confirmed, found = mapping.confirmed_before(order, tracking.numbers)
+        missing = {line: quantity - confirmed.get(line, 0) for line, quantity in wanted.items() if quantity > confirmed.get(line, 0)}
+        if not missing and found:
+            return Receipt(external_id=found[0].id, number=found[0].name, found=True)
+        if order.cancelledAt is not None:
+            raise Rejected("VENDOR_REFUSED", f"order {order.name} is cancelled in Shopify: its shipment cannot be confirmed", remedy="clear up the shipment with the customer")
+        notify = intent.notify_customer and self._setting("notify_customer")
+        made: list[wire.CreatedFulfillment] = []
+        for given in mapping.fulfillments_to_wire(order, missing, tracking, notify_customer=notify):
+            answer = self._mutate(FULFIL, {"fulfillment": _said(given)}, "fulfillmentCreate", wire.FulfillmentCreated)
+            _refuse(answer.userErrors, "fulfillmentCreate")
+            if answer.fulfillment is None:
+                raise ContractDrift("UNEXPECTED_ANSWER", "fulfillmentCreate answered neither a fulfillment nor an error")
+            made.append(answer.fulfillment)
+        first = found[0] if found else made[0]
+        return Receipt(external_id=first.id, number=first.name)
+
+    def _cancel(self, intent: CancelOrder) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/orderCancel: accepted now, done by a job a moment later."""
+        given = mapping.cancellation_to_wire(
+            external_id=intent.external_id,
+            reason=intent.reason,
+            order_id=intent.order_id,
+            refund=self._setting("refund_on_cancel"),
+            notify_customer=self._setting("notify_customer"),
+        )
+        answer = self._mutate(CANCEL, _said(given), "orderCancel", wire.OrderCancelAnswer)
+        state = self._cancellation(intent.external_id, after_write=not answer.orderCancelUserErrors)
+        if state.cancelledAt is not None:
+            return Receipt(external_id=state.id, number=state.name, found=bool(answer.orderCancelUserErrors))
+        if answer.orderCancelUserErrors and any(fulfillment.status in ("SUCCESS", "OPEN", "PENDING") for fulfillment in state.fulfillments):
+            raise Rejected("ALREADY_SHIPPED", f"order {state.name} cannot be cancelled in Shopify: part of it is fulfilled", remedy="treat it as a return")
+        _refuse(answer.orderCancelUserErrors, "orderCancel")
+        raise UnknownOutcome("UNKNOWN_OUTCOME", f"Shopify has taken the cancellation of {state.name} and has not finished it", after_seconds=2)
+
+    def _publish(self, intent: PublishStock) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/inventorySetQuantities, compared with what we read a moment before."""
+        wanted = mapping.sellable(intent.available)
+        location = mapping.gid_of("Location", intent.location_code)
+        for attempt in range(1, STALE_TRIES + 1):
+            item, level = self._available(intent)
+            if level is None:
+                if wanted == 0:
+                    return Receipt(external_id=item, found=True)
+                raise Rejected("NOT_FOUND", f"{intent.storefront_sku} is not stocked at {location} in Shopify", remedy="stock the item at the location in Shopify, then retry")
+            current = _quantity(level.quantities)
+            if current == wanted:
+                return Receipt(external_id=item, found=True)
+            reference = f"crossdock://{self._context.tenant}/{self._context.connection}/stock/{quote(intent.business_id, safe='')}"
+            given = mapping.stock_to_wire(item=item, location=location, quantity=wanted, change_from=current, reference=reference)
+            # The key is of this very write: another starting point is another write, and a refused key is burnt.
+            key = str(uuid.uuid5(_KEY_SPACE, f"{reference}|{current}|{level.updatedAt}|{attempt}"))
+            answer = self._mutate(SET_QUANTITIES, {"input": _said(given), "key": key}, "inventorySetQuantities", wire.QuantitiesSet)
+            codes = {error.code for error in answer.userErrors}
+            if not codes:
+                return Receipt(external_id=item)
+            if "IDEMPOTENCY_CONCURRENT_REQUEST" in codes:
+                raise RetryLater("VENDOR_UNAVAILABLE", "Shopify is still busy with the same stock write", after_seconds=2)
+            if not codes <= {"CHANGE_FROM_QUANTITY_STALE", "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"}:
+                _refuse(answer.userErrors, "inventorySetQuantities")
+        raise RetryLater("VENDOR_UNAVAILABLE", f"the stock of {intent.storefront_sku} keeps changing in Shopify", after_seconds=2)
+
+    # ------------------------------------------------------------------------------------------------ asked
+    def credit(self, account: str) -> CreditStanding | None:
+        raise _unsupported(f"the credit of account {account}")
+
+    def prices(self, account: str, questions: Sequence[PriceQuestion]) -> list[Price | None]:
+        raise _unsupported(f"{len(questions)} prices of account {account}")
+
+    def sales_order_total(self, external_id: str) -> Money | None:
+        raise _unsupported(f"the total of sales order {external_id}")
+
+    def stock(self) -> list[StockReading]:
+        """What is on hand of every tracked item with a SKU, at each active location, by the location's plain number."""
+        readings: list[StockReading] = []
+        for location in self._locations():
+            as_of = self._context.clock.now()
+            code = mapping.number_of(location)
+            readings += [
+                StockReading(sku=level.item.sku, location=code, on_hand=Decimal(_quantity(level.quantities)), as_of=as_of)
+                for level in self._levels(location)
+                if level.item.sku and level.item.tracked
+            ]
+        return readings
+
+    def _locations(self) -> Iterator[str]:
+        after: str | None = None
+        while True:
+            page = _understood(wire.Locations, self._ask(LOCATIONS, {"after": after}).get("locations"), "locations")
+            yield from (location.id for location in page.nodes if location.isActive)
+            if not page.pageInfo.hasNextPage:
+                return
+            after = page.pageInfo.endCursor
+
+    def _levels(self, location: str) -> Iterator[wire.StockedLevel]:
+        after: str | None = None
+        while True:
+            answer = self._ask(ON_HAND, {"id": location, "first": STOCK_PAGE, "after": after}).get("location")
+            page = _understood(wire.LocationStock, answer, "location").inventoryLevels
+            yield from page.nodes
+            if not page.pageInfo.hasNextPage:
+                return
+            after = page.pageInfo.endCursor
+
+    def _available(self, intent: PublishStock) -> tuple[str, wire.Level | None]:
+        """The inventory item behind a SKU, and its level at the location. Raises ``Rejected`` for none or several."""
+        sku = intent.storefront_sku
+        text = sku.replace("\\", "\\\\").replace('"', '\\"')
+        answer = self._ask(AVAILABLE, {"sku": f'sku:"{text}"', "location": mapping.gid_of("Location", intent.location_code)})
+        # The search ignores case and tolerates prefixes; only the exact SKU is meant.
+        variants = [variant for variant in _understood(wire.Variants, answer.get("productVariants"), "productVariants").nodes if variant.sku == sku]
+        if not variants:
+            raise Rejected("NOT_FOUND", f"Shopify has no variant with the SKU {sku}", remedy="create it in the shop or correct the article's storefront code")
+        items = {variant.inventoryItem.id for variant in variants}
+        if len(items) > 1:
+            raise Rejected("VENDOR_REFUSED", f"{len(items)} variants in Shopify have the SKU {sku}", remedy="make the SKU unique in the shop")
+        return variants[0].inventoryItem.id, variants[0].inventoryItem.inventoryLevel
+
+    def _fulfilment(self, external_id: str) -> wire.OrderState:
+        """The order with all its fulfillment orders and fulfillments, whatever the number of pages. Raises ``Rejected`` when unknown."""
+        gid = mapping.gid_of("Order", external_id)
+        order: wire.OrderState | None = None
+        after: str | None = None
+        documents: list[wire.FulfillmentOrder] = []
+        while True:
+            order = _understood(wire.OrderState, self._known(self._ask(FULFILMENT, {"id": gid, "first": PAGE, "after": after}).get("order"), gid), "order")
+            documents += [self._whole(document) for document in order.fulfillmentOrders.nodes]
+            if not order.fulfillmentOrders.pageInfo.hasNextPage:
+                break
+            after = order.fulfillmentOrders.pageInfo.endCursor
+        fulfillments = [self._whole_fulfillment(fulfillment) for fulfillment in order.fulfillments]
+        return order.model_copy(update={"fulfillments": fulfillments, "fulfillmentOrders": order.fulfillmentOrders.model_copy(update={"nodes": documents})})
+
+    def _whole(self, document: wire.FulfillmentOrder) -> wire.FulfillmentOrder:
+        lines, page = list(document.lineItems.nodes), document.lineItems.pageInfo
+        while page.hasNextPage:
+            answer = self._ask(OPEN_LINES, {"id": document.id, "after": page.endCursor}).get("fulfillmentOrder") or {}
+            more = _understood(wire.OpenLines, answer.get("lineItems"), "fulfillmentOrder")
+            lines, page = lines + more.nodes, more.pageInfo
+        return document.model_copy(update={"lineItems": document.lineItems.model_copy(update={"nodes": lines})})
+
+    def _whole_fulfillment(self, fulfillment: wire.Fulfillment) -> wire.Fulfillment:
+        lines, page = list(fulfillment.fulfillmentLineItems.nodes), fulfillment.fulfillmentLineItems.pageInfo
+        while page.hasNextPage:
+            answer = self._ask(FULFILLED_LINES, {"id": fulfillment.id, "after": page.endCursor}).get("node") or {}
+            more = _understood(wire.FulfilledLines, answer.get("fulfillmentLineItems"), "node")
+            lines, page = lines + more.nodes, more.pageInfo
+        return fulfillment.model_copy(update={"fulfillmentLineItems": fulfillment.fulfillmentLineItems.model_copy(update={"nodes": lines})})
+
+    def _cancellation(self, external_id: str, *, after_write: bool = False) -> wire.CancellationState:
+        gid = mapping.gid_of("Order", external_id)
+        try:
+            answer = self._ask(CANCELLATION, {"id": gid}).get("order")
+        except RetryLater as error:
+            if after_write:  # the cancellation was taken; only the look at it failed
+                raise UnknownOutcome("UNKNOWN_OUTCOME", f"the cancellation of {gid} was taken but could not be seen: {error.detail}") from error
+            raise
+        return _understood(wire.CancellationState, self._known(answer, gid), "order")
+
+    def _known(self, order: Any, gid: str) -> Any:
+        if order is None:
+            raise Rejected("NOT_FOUND", f"Shopify does not know {gid}", remedy="check that the connection points at the shop the order came from")
+        return order
+
+    # ------------------------------------------------------------------------------------------------ the endpoint
+    def _setting(self, name: str) -> bool:
+        return self._context.settings.get(name, "true").strip().lower() != "false"
+
+    def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        return self._call(query, variables, writes=False)
+
+    def _mutate(self, query: str, variables: dict[str, Any], root: str, model: type[M]) -> M:
+        answer = self._call(query, variables, writes=True).get(root)
+        return _understood(model, answer, root)
+
+    def _call(self, query: str, variables: dict[str, Any], *, writes: bool) -> dict[str, Any]:
+        """One POST to the GraphQL endpoint; its ``data``. https://shopify.dev/docs/api/usage/response-codes"""
+        token = self._context.credentials().get("access_token", "")
+        if not token:
+            raise NeedsPerson("NOT_AUTHORISED", f"connection {self._context.connection} has no access_token", remedy="put the token of the app into the tenant's secret")
+        answer = self._context.http.send(
+            "POST",
+            self._url,
+            headers={"Content-Type": "application/json", "Accept": "application/json", "X-Shopify-Access-Token": token},
+            body=json.dumps({"query": query.strip(), "variables": variables}).encode(),
+            writes=writes,
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        if answer.status in (401, 402, 403, 423):
+            raise NeedsPerson("NOT_AUTHORISED", f"Shopify answered {answer.status}: {_words(answer.body)}", remedy="check the app's token and scopes, and that the shop is open")
+        if answer.status == 430:
+            raise RetryLater("RATE_LIMITED", "Shopify asks for fewer calls", after_seconds=5)
+        if answer.status != 200:
+            raise ContractDrift(
+                "UNEXPECTED_ANSWER",
+                f"Shopify answered {answer.status}: {_words(answer.body)}",
+                remedy=f"check base_url and that API version {self.manifest.api_version} is still served",
+            )
+        return _data(answer.body, writes=writes)
+
+
+def _data(body: bytes, *, writes: bool) -> dict[str, Any]:
+    try:
+        answer = wire.GraphQLAnswer.model_validate(strict_json.loads(body))
+    except (ValidationError, Rejected) as error:
+        if writes:
+            raise UnknownOutcome("UNKNOWN_OUTCOME", "Shopify's answer to a write is no GraphQL answer") from error
+        raise ContractDrift("UNEXPECTED_ANSWER", "Shopify's answer is no GraphQL answer") from error
+    if not answer.errors:
+        if answer.data is None:
+            raise ContractDrift("UNEXPECTED_ANSWER", "Shopify answered neither data nor errors")
+        return answer.data
+    if isinstance(answer.errors, str):
+        raise ContractDrift("UNEXPECTED_ANSWER", f"Shopify: {answer.errors}"[:500])
+    codes = {problem.extensions.code for problem in answer.errors if problem.extensions and problem.extensions.code}
+    words = "; ".join(problem.message for problem in answer.errors)[:500]
+    if codes & _AGAIN:
+        raise RetryLater("RATE_LIMITED", "Shopify's bucket of points is empty", after_seconds=_refill_seconds(answer))
+    if codes & _NO_ACCESS:
+        raise NeedsPerson("NOT_AUTHORISED", f"Shopify: {words}", remedy="give the app the scopes the connector's README lists")
+    if codes & _BROKEN:
+        kind = UnknownOutcome if writes else RetryLater
+        raise kind("UNKNOWN_OUTCOME" if writes else "VENDOR_UNAVAILABLE", f"Shopify: {words}")
+    raise ContractDrift("UNEXPECTED_ANSWER", f"Shopify refused the request itself: {words}", remedy="compare the connector's query with the API version's schema")
+
+
+def _refill_seconds(answer: wire.GraphQLAnswer) -> int:
+    """How long until the bucket holds what the request costs; two seconds where Shopify does not say."""
+    cost = answer.extensions.cost if answer.extensions else None
+    if cost is None or cost.throttleStatus is None or cost.requestedQueryCost is None or cost.throttleStatus.restoreRate <= 0:
+        return 2
+    missing = cost.requestedQueryCost - cost.throttleStatus.currentlyAvailable
+    return max(1, int(missing / cost.throttleStatus.restoreRate) + 1)
+
+
+def _understood(model: type[M], value: Any, root: str) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fields = [FieldProblem(f"{root}.{'.'.join(map(str, entry['loc']))}", entry["msg"]) for entry in error.errors()]
+        unknown_status = any(entry["type"] == "literal_error" for entry in error.errors())
+        raise ContractDrift(
+            "UNKNOWN_STATUS" if unknown_status else "UNEXPECTED_ANSWER", f"Shopify's {root} is not what its schema says: {fields[0].path}: {fields[0].problem}", fields=fields
+        ) from error
+
+
+def _refuse(errors: Sequence[wire.UserError], operation: str) -> None:
+    if errors:
+        words = "; ".join(error.message for error in errors)
+        fields = [FieldProblem(".".join(error.field or [operation]), error.message) for error in errors]
+        raise Rejected("VENDOR_REFUSED", f"Shopify refused {operation}: {words}", fields=fields)
+
+
+def _invalid(error: ValidationError, topic: str) -> Rejected:
+    fields = [FieldProblem(".".join(map(str, entry["loc"])) or "(body)", entry["msg"]) for entry in error.errors()]
+    named = "; ".join(f"{field.path}: {field.problem}" for field in fields[:5])
+    return Rejected("INVALID_BODY", f"the body of {topic} is not an order as Shopify describes it: {named}", remedy="correct the named fields and redrive", fields=fields)
+
+
+def _unsupported(what: str) -> NeedsPerson:
+    return NeedsPerson("COMMAND_NOT_SUPPORTED", f"a Shopify storefront cannot be asked for {what}", remedy="correct the connection in the tenant file")
+
+
+def _quantity(quantities: Sequence[wire.NamedQuantity]) -> int:
+    if len(quantities) != 1:
+        raise ContractDrift("UNEXPECTED_ANSWER", f"asked for one quantity, got {len(quantities)}")
+    return quantities[0].quantity
+
+
+def _said(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_none=True)
+
+
+def _words(body: bytes) -> str:
+    return body[:300].decode("utf-8", "replace")
+
+
+def _one(occurrence: Occurrence) -> Translation:
+    return Translation(occurrences=(occurrence,))

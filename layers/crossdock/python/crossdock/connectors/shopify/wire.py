@@ -1,0 +1,404 @@
+"""What exactly does Shopify send and expect, field by field, in its own words?
+
+Webhook bodies carry exact 64-bit numbers in ``id``, but tools in between round them: ``admin_graphql_api_id`` is the key. Amounts
+without ``_set`` are in the shop's currency, the order's ``currency``. Only fields that are used are named; others may come and go.
+Bodies: https://shopify.dev/docs/api/webhooks, answers: https://shopify.dev/docs/api/admin-graphql (2026-10).
+"""
+
+# ruff: noqa: N815 - field names are the vendor's, to the letter
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+Gid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/[A-Za-z]+/[0-9]+(\?.*)?$")]
+OrderGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/Order/[0-9]+$")]
+LineItemGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/LineItem/[0-9]+$")]
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+def _exact(value: object) -> object:
+    """Amounts are decimal strings; a truth value or a binary float is none."""
+    if isinstance(value, bool | float):
+        raise ValueError("an amount is a decimal string")  # noqa: TRY004 - pydantic turns ValueError into a field problem
+    return value
+
+
+Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, lt=10**15)]
+"""Never negative: refunds and discounts have fields of their own."""
+
+
+class Inbound(BaseModel):
+    """Something Shopify says: more may come with it, what is used must be what it claims to be."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Outbound(BaseModel):
+    """Something said to Shopify: nothing it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ------------------------------------------------------------------------------------------------ webhook bodies
+class Address(Inbound):
+    first_name: str | None = None
+    last_name: str | None = None
+    name: str | None = None
+    company: str | None = None
+    address1: str | None = None
+    address2: str | None = None
+    city: str | None = None
+    zip: str | None = None
+    province: str | None = None
+    province_code: str | None = None
+    country_code: str | None = None
+    phone: str | None = None
+
+
+class Customer(Inbound):
+    admin_graphql_api_id: Gid
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+
+
+class Company(Inbound):
+    """Of a business buyer; Shopify gives the numbers only."""
+
+    id: int | None = None
+    location_id: int | None = None
+
+
+class TaxLine(Inbound):
+    price: Amount
+
+
+class DiscountAllocation(Inbound):
+    amount: Amount
+
+
+class LineProperty(Inbound):
+    name: str
+    value: str | int | Decimal | bool | None = None
+
+
+class LineItem(Inbound):
+    admin_graphql_api_id: LineItemGid
+    sku: str | None = None
+    title: str = ""
+    name: str = ""
+    quantity: Annotated[int, Field(gt=0, strict=True)]
+    price: Amount
+    """Of one piece, before discounts."""
+    requires_shipping: bool = True
+    gift_card: bool = False
+    variant_id: int | None = None
+    sales_line_item_group_id: int | None = None
+    tax_lines: list[TaxLine] = Field(default_factory=list)
+    discount_allocations: list[DiscountAllocation] = Field(default_factory=list)
+    """The line's share of every discount, of the line and of the order."""
+    properties: list[LineProperty] = Field(default_factory=list)
+
+
+class ShippingLine(Inbound):
+    title: str | None = None
+    code: str | None = None
+    price: Amount
+    is_removed: bool = False
+    tax_lines: list[TaxLine] = Field(default_factory=list)
+    discount_allocations: list[DiscountAllocation] = Field(default_factory=list)
+
+
+class Order(Inbound):
+    """Body of orders/create and orders/updated."""
+
+    admin_graphql_api_id: OrderGid
+    name: Annotated[str, StringConstraints(min_length=1)]
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    currency: CurrencyCode
+    taxes_included: bool = False
+    total_price: Amount
+    email: str | None = None
+    contact_email: str | None = None
+    note: str | None = None
+    po_number: str | None = None
+    customer: Customer | None = None
+    company: Company | None = None
+    shipping_address: Address | None = None
+    billing_address: Address | None = None
+    line_items: Annotated[list[LineItem], Field(min_length=1)]
+    shipping_lines: list[ShippingLine] = Field(default_factory=list)
+
+
+class CancelledOrder(Inbound):
+    """What matters in the body of orders/cancelled."""
+
+    admin_graphql_api_id: OrderGid
+    cancelled_at: AwareDatetime
+    cancel_reason: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ GraphQL answers
+class Throttle(Inbound):
+    currentlyAvailable: Decimal
+    restoreRate: Decimal
+
+
+class Cost(Inbound):
+    requestedQueryCost: Decimal | None = None
+    throttleStatus: Throttle | None = None
+
+
+class AnswerExtensions(Inbound):
+    cost: Cost | None = None
+
+
+class ErrorExtensions(Inbound):
+    code: str | None = None
+
+
+class GraphQLProblem(Inbound):
+    message: str
+    path: list[str | int] | None = None
+    extensions: ErrorExtensions | None = None
+
+
+class GraphQLAnswer(Inbound):
+    """Every answer of the endpoint with status 200. ``errors`` is a text where the request never reached GraphQL."""
+
+    data: dict[str, Any] | None = None
+    errors: list[GraphQLProblem] | str | None = None
+    extensions: AnswerExtensions | None = None
+
+
+class UserError(Inbound):
+    message: str
+    field: list[str] | None = None
+    code: str | None = None
+
+
+class PageInfo(Inbound):
+    hasNextPage: bool
+    endCursor: str | None = None
+
+
+class Identified(Inbound):
+    id: Gid
+
+
+class TrackingInfo(Inbound):
+    company: str | None = None
+    number: str | None = None
+    url: str | None = None
+
+
+class FulfilledLine(Inbound):
+    quantity: int | None = None
+    lineItem: Identified
+
+
+class FulfilledLines(Inbound):
+    nodes: list[FulfilledLine]
+    pageInfo: PageInfo
+
+
+FulfillmentStatus = Literal["SUCCESS", "OPEN", "PENDING", "CANCELLED", "ERROR", "FAILURE"]
+
+
+class Fulfillment(Inbound):
+    id: Gid
+    name: str
+    status: FulfillmentStatus
+    trackingInfo: list[TrackingInfo]
+    fulfillmentLineItems: FulfilledLines
+
+
+class OpenLine(Inbound):
+    id: Gid
+    remainingQuantity: int
+    lineItem: Identified
+
+
+class OpenLines(Inbound):
+    nodes: list[OpenLine]
+    pageInfo: PageInfo
+
+
+class AssignedLocation(Inbound):
+    location: Identified | None = None
+
+
+class FulfillmentOrder(Inbound):
+    id: Gid
+    status: Literal["OPEN", "IN_PROGRESS", "ON_HOLD", "SCHEDULED", "CLOSED", "CANCELLED", "INCOMPLETE"]
+    assignedLocation: AssignedLocation
+    lineItems: OpenLines
+
+
+class FulfillmentOrders(Inbound):
+    nodes: list[FulfillmentOrder]
+    pageInfo: PageInfo
+
+
+class OrderState(Inbound):
+    """An order as far as its fulfilment and cancellation go."""
+
+    id: OrderGid
+    name: str
+    cancelledAt: AwareDatetime | None
+    fulfillments: list[Fulfillment]
+    fulfillmentOrders: FulfillmentOrders
+
+
+class CancellationState(Inbound):
+    """An order as far as its cancellation goes; ``fulfillments`` tells whether anything left."""
+
+    id: OrderGid
+    name: str
+    cancelledAt: AwareDatetime | None
+    fulfillments: list[FulfillmentState]
+
+
+class FulfillmentState(Inbound):
+    status: FulfillmentStatus
+
+
+class CreatedFulfillment(Inbound):
+    id: Gid
+    name: str
+
+
+class FulfillmentCreated(Inbound):
+    fulfillment: CreatedFulfillment | None
+    userErrors: list[UserError]
+
+
+class OrderCancelAnswer(Inbound):
+    job: Identified | None = None
+    orderCancelUserErrors: list[UserError]
+
+
+class NamedQuantity(Inbound):
+    name: str
+    quantity: int
+
+
+class Level(Inbound):
+    """An item at a location; null where the location does not stock it."""
+
+    quantities: list[NamedQuantity]
+    updatedAt: str
+
+
+class VariantItem(Inbound):
+    id: Gid
+    tracked: bool
+    inventoryLevel: Level | None
+
+
+class Variant(Inbound):
+    sku: str | None
+    inventoryItem: VariantItem
+
+
+class Variants(Inbound):
+    nodes: list[Variant]
+
+
+class QuantitiesSet(Inbound):
+    inventoryAdjustmentGroup: Identified | None = None
+    userErrors: list[UserError]
+
+
+class Location(Inbound):
+    id: Gid
+    isActive: bool
+
+
+class Locations(Inbound):
+    nodes: list[Location]
+    pageInfo: PageInfo
+
+
+class StockedItem(Inbound):
+    sku: str | None
+    tracked: bool
+
+
+class StockedLevel(Inbound):
+    item: StockedItem
+    quantities: list[NamedQuantity]
+
+
+class StockedLevels(Inbound):
+    nodes: list[StockedLevel]
+    pageInfo: PageInfo
+
+
+class LocationStock(Inbound):
+    inventoryLevels: StockedLevels
+
+
+# ------------------------------------------------------------------------------------------------ GraphQL inputs
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2048)]
+TrackingText = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class FulfillmentTrackingInput(Outbound):
+    company: TrackingText | None = None
+    numbers: list[TrackingText]
+    urls: list[Url] | None = None
+
+
+class FulfillmentOrderLineItemInput(Outbound):
+    id: Gid
+    quantity: Annotated[int, Field(gt=0)]
+
+
+class FulfillmentOrderLineItemsInput(Outbound):
+    fulfillmentOrderId: Gid
+    fulfillmentOrderLineItems: Annotated[list[FulfillmentOrderLineItemInput], Field(min_length=1, max_length=512)]
+
+
+class FulfillmentInput(Outbound):
+    lineItemsByFulfillmentOrder: Annotated[list[FulfillmentOrderLineItemsInput], Field(min_length=1)]
+    trackingInfo: FulfillmentTrackingInput
+    notifyCustomer: bool
+
+
+class InventoryQuantityInput(Outbound):
+    inventoryItemId: Gid
+    locationId: Gid
+    quantity: Annotated[int, Field(ge=0, le=1_000_000_000)]
+    changeFromQuantity: int
+    """What we read it to be: the write is refused when somebody changed it since."""
+
+
+class InventorySetQuantitiesInput(Outbound):
+    name: Literal["available"]
+    reason: Literal["correction"]
+    referenceDocumentUri: str
+    quantities: Annotated[list[InventoryQuantityInput], Field(min_length=1, max_length=250)]
+
+
+class OrderCancelArguments(Outbound):
+    """Variables of the orderCancel mutation."""
+
+    orderId: OrderGid
+    reason: Literal["OTHER"]
+    restock: bool
+    refundMethod: OrderCancelRefundMethodInput
+    notifyCustomer: bool
+    staffNote: Annotated[str, StringConstraints(max_length=255)]
+
+
+class OrderCancelRefundMethodInput(Outbound):
+    originalPaymentMethodsRefund: bool
+
+
+CancellationState.model_rebuild()
+OrderCancelArguments.model_rebuild()

@@ -1,0 +1,104 @@
+"""How does a command show what it found: one JSON document for programs, or tables for people?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crossdock.domain.model import Model, plain, rfc3339
+
+
+class Screen:
+    """Results go to standard output, everything said on the way to standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def show(self, value: object, draw: Callable[[], None]) -> None:
+        """The result of the command: `value` as the one JSON document, or what `draw` makes of it."""
+        if self.as_json:
+            sys.stdout.write(dumps(value) + "\n")
+            sys.stdout.flush()
+        else:
+            draw()
+
+    def say(self, text: str) -> None:
+        """Progress and remarks."""
+        self._err.print(escape(text))
+
+    def write(self, text: str) -> None:
+        """A line of the result."""
+        self._out.print(escape(text))
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing") -> None:
+        listed = [[_cell(value) for value in row] for row in rows]
+        if not listed:
+            self.write(f"{title}: {empty}" if title else empty)
+            return
+        # Piped into a file or another program, a table must not be cut at some terminal's width.
+        wide = None if sys.stdout.isatty() else max(200, *(sum(len(cell) + 3 for cell in row) + 4 for row in listed))
+        table = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in listed:
+            table.add_row(*(escape(cell) for cell in row))
+        self._out.print(table, width=wide)
+
+    def facts(self, title: str, facts: Mapping[str, object]) -> None:
+        """Names and values, one a line."""
+        self.table(title, ["", ""], [(name, value) for name, value in facts.items() if value not in (None, "", (), [])])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple | list):
+        return ", ".join(_cell(item) for item in value)
+    return str(value)
+
+
+def dumps(value: object) -> str:
+    """One JSON document; decimals as exact strings, times in RFC 3339 UTC."""
+    return json.dumps(value, default=_plain, indent=1, ensure_ascii=False)
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Model):
+        return value.as_json()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} cannot be shown as JSON")
