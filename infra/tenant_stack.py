@@ -80,9 +80,9 @@ class TenantStack(Stack):
         self.security = Security(self, "Security", spec=spec)
         key = self.security.key
         self.storage = Storage(self, "Storage", spec=spec, key=key)
-        self.inbound = StageQueue(self, "Inbound", stage="inbound", key=key, function_timeout=_seconds("translate_delivery"), max_receive_count=4)
-        self.work = StageQueue(self, "Work", stage="work", key=key, function_timeout=_seconds("apply_event"), max_receive_count=4)
-        self.outbound = StageQueue(self, "Outbound", stage="outbound", key=key, function_timeout=_seconds("deliver_command"), max_receive_count=6)
+        self.inbound = StageQueue(self, "Inbound", stage="inbound", key=key, function_timeout=_seconds("translate_delivery"))
+        self.work = StageQueue(self, "Work", stage="work", key=key, function_timeout=_seconds("apply_event"))
+        self.outbound = StageQueue(self, "Outbound", stage="outbound", key=key, function_timeout=_seconds("deliver_command"))
         self.bus = Bus(self, "Facts", key=key, work=self.work, archive_days=BUS_ARCHIVE_DAYS)
         self._allow = Permissions(self.security, self.storage, self.bus)
         self._layers = self._build_layers()
@@ -233,6 +233,7 @@ class TenantStack(Stack):
                 allow.send(self.work.queue, self.work.dead_letters, self.outbound.queue),
                 allow.start(self.workflow),
                 allow.answer(self.workflow),
+                allow.describe_executions(self.workflow),
             ],
         )
         apply.consume(self.work, batch_size=10, concurrency=self.spec.limits.concurrent_workers)
@@ -270,18 +271,21 @@ class TenantStack(Stack):
                 *records,
                 "CROSSDOCK_INBOUND_QUEUE_URL",
                 "CROSSDOCK_WORK_QUEUE_URL",
+                "CROSSDOCK_WORK_DLQ_URL",
                 "CROSSDOCK_OUTBOUND_QUEUE_URL",
                 "CROSSDOCK_ORDER_MACHINE_ARN",
             ],
             permissions=[
                 allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", listing=True),
                 allow.audit(append=True),
-                allow.send(self.inbound.queue, self.work.queue, self.outbound.queue),
+                allow.send(self.inbound.queue, self.work.queue, self.work.dead_letters, self.outbound.queue),
+                allow.start(self.workflow),
                 allow.answer(self.workflow),
                 allow.describe_executions(self.workflow),
             ],
         )
-        allow.accept_executions(watch.policy, self.workflow)
+        for worker in (self.workers["apply_event"], watch):
+            allow.accept_executions(worker.policy, self.workflow)
         self.bus.every_minute("WatchEveryMinute", watch.function)
         collect = self._worker(
             "index_dead_letters",
@@ -300,11 +304,20 @@ class TenantStack(Stack):
         receive = self._worker(
             "receive_webhook",
             memory=256,
-            environment=["CROSSDOCK_STATE_TABLE", "CROSSDOCK_ARCHIVE_BUCKET", "CROSSDOCK_INBOUND_QUEUE_URL", "CROSSDOCK_SECRET_ID"],
+            environment=[
+                "CROSSDOCK_STATE_TABLE",
+                "CROSSDOCK_AUDIT_TABLE",
+                "CROSSDOCK_ARCHIVE_BUCKET",
+                "CROSSDOCK_INBOUND_QUEUE_URL",
+                "CROSSDOCK_INBOUND_DLQ_URL",
+                "CROSSDOCK_SECRET_ID",
+            ],
             permissions=[
                 allow.archive("PutObject"),
-                allow.state("GetItem", "PutItem"),
-                allow.send(self.inbound.queue),
+                # What is authentic but unreadable goes to the exception queue at once: record, audit entry, dead letter.
+                allow.state("GetItem", "PutItem", "UpdateItem"),
+                allow.audit(append=True),
+                allow.send(self.inbound.queue, self.inbound.dead_letters),
                 allow.credentials(),
             ],
         )

@@ -7,11 +7,14 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+MAX_RECEIVE_COUNT = {"inbound": 4, "work": 4, "outbound": 10}
+"""How often a message of a stage is tried before it joins the dead letters. Outbound tries span a vendor's outage with growing pauses."""
+
 
 class StageQueue(Construct):
     """A standard queue and its dead-letter queue, both encrypted, both refusing anything but TLS."""
 
-    def __init__(self, scope: Construct, name: str, *, stage: str, key: kms.IKey, function_timeout: Duration, max_receive_count: int) -> None:
+    def __init__(self, scope: Construct, name: str, *, stage: str, key: kms.IKey, function_timeout: Duration) -> None:
         super().__init__(scope, name)
         self.stage = stage
         stack = Stack.of(self)
@@ -44,5 +47,5 @@ class StageQueue(Construct):
             retention_period=Duration.days(4),
             # AWS asks for six times the function's timeout, so that a throttled batch is not handed out twice.
             visibility_timeout=Duration.seconds(6 * int(function_timeout.to_seconds())),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=max_receive_count),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVE_COUNT[stage]),
         )

@@ -20,12 +20,16 @@ from rich.table import Table
 from crossdock.domain.model import Model, plain, rfc3339
 
 
+_PIPED_WIDTH = 220
+
+
 class Screen:
     """Results go to standard output, everything said on the way to standard error."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        # Piped into a file or another program, nothing may be cut at some terminal's width.
+        self._out = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_PIPED_WIDTH)
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def show(self, value: object, draw: Callable[[], None]) -> None:
@@ -42,21 +46,19 @@ class Screen:
 
     def write(self, text: str) -> None:
         """A line of the result."""
-        self._out.print(escape(text))
+        self._out.print(escape(text), soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing") -> None:
         listed = [[_cell(value) for value in row] for row in rows]
         if not listed:
             self.write(f"{title}: {empty}" if title else empty)
             return
-        # Piped into a file or another program, a table must not be cut at some terminal's width.
-        wide = None if sys.stdout.isatty() else max(200, *(sum(len(cell) + 3 for cell in row) + 4 for row in listed))
         table = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
-        self._out.print(table, width=wide)
+        self._out.print(table)
 
     def facts(self, title: str, facts: Mapping[str, object]) -> None:
         """Names and values, one a line."""

@@ -41,7 +41,7 @@ _NOISE = re.compile(
 Say = Callable[[str], None]
 
 
-class CommandFailed(RuntimeError):  # noqa: N818 - it names the situation
+class CommandFailed(RuntimeError):
     """The CDK command line ended with an error; the message ends with what it said."""
 
 

@@ -19,7 +19,7 @@ ACCOUNT = "000000000000"
 _READY_WITHIN_S = 60.0
 
 
-class EngineNotReady(RuntimeError):  # noqa: N818 - it names the situation
+class EngineNotReady(RuntimeError):
     """The engine did not come up; the message ends with what its log says."""
 
 

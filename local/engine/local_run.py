@@ -22,7 +22,7 @@ OverlayMaker = Callable[[Mapping[str, Mapping[str, str]]], dict[str, Any]]
 """From the simulators' addresses (tenant -> connection -> URL) to the deployment overlay the CDK app merges last."""
 
 
-class NotUp(RuntimeError):  # noqa: N818 - it names the situation
+class NotUp(RuntimeError):
     """Nothing is up, or what was up has died; the message says what to do."""
 
 

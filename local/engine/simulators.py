@@ -16,7 +16,7 @@ from local.simulators import exact_json
 _READY_WITHIN_S = 30.0
 
 
-class SimulatorNotReady(RuntimeError):  # noqa: N818 - it names the situation
+class SimulatorNotReady(RuntimeError):
     """A simulator did not come up; the message ends with what its log says."""
 
 

@@ -21,11 +21,11 @@ from local.engine.process import ProcessRecord
 HOST = "127.0.0.1"
 
 
-class StateUnreadable(RuntimeError):  # noqa: N818 - it names the situation
+class StateUnreadable(RuntimeError):
     """The state file is there but is not one of ours: an interrupted disk, an edit, another version."""
 
 
-class RunBusy(RuntimeError):  # noqa: N818 - it names the situation
+class RunBusy(RuntimeError):
     """Another command is bringing this run up or down right now."""
 
 

@@ -28,7 +28,7 @@ _PYTHON_PACKAGES = {
 }
 
 
-class ToolMissing(RuntimeError):  # noqa: N818 - it names the situation; the remedy is part of the message
+class ToolMissing(RuntimeError):
     """Something the local engine cannot do without is not on this machine; the message says how to get it."""
 
 

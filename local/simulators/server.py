@@ -55,6 +55,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -95,7 +96,7 @@ class Config:
     seed: dict[str, Any] = field(default_factory=dict)
     autopilot: dict[str, Any] = field(default_factory=dict)
     adopt: dict[str, Any] | None = None
-    webhook_time_scale: float | None = None
+    webhook_time_scale: float | Decimal | None = None
 
     @classmethod
     def read(cls, raw: object) -> Config:
@@ -220,12 +221,12 @@ class Context:
         self.webhooks = WebhookSender(self.store, clock, self.faults, self.recorder, transport)
         self.wake: Callable[[], None] = lambda: None
 
-    def schedule(self, delay_seconds: float, action: str, payload: dict[str, Any] | None = None, *, staff: bool = True) -> None:
+    def schedule(self, delay_seconds: float | Decimal, action: str, payload: dict[str, Any] | None = None, *, staff: bool = True) -> None:
         """Call the simulator's `on_timer(action, payload)` after the delay, in a transaction of its own.
 
         `staff` timers are what people at the vendor do by themselves: they stand still while the autopilot is off.
         """
-        due = self.clock.now() + timedelta(seconds=delay_seconds)
+        due = self.clock.now() + timedelta(seconds=float(delay_seconds))
         self.timers.schedule(due, action, payload or {}, staff=staff)
         self.wake()
 

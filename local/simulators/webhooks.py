@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,13 +81,13 @@ class WebhookSender:
         self._settings = store.collection("_webhook")
         self.wake: Callable[[], None] = lambda: None
 
-    def use(self, *, sign: Signer, retry_after_seconds: Sequence[float], timeout_seconds: float, time_scale: float | None) -> None:
+    def use(self, *, sign: Signer, retry_after_seconds: Sequence[float], timeout_seconds: float, time_scale: float | Decimal | None) -> None:
         """Adopt a vendor's habits. `time_scale` multiplies its schedule; None keeps as many tries in local time:
         1, 2, 4 ... seconds, at most 30."""
         if time_scale is None:
             self.retry_after_seconds = [min(2.0**attempt, 30.0) for attempt in range(len(retry_after_seconds))]
         else:
-            self.retry_after_seconds = [seconds * time_scale for seconds in retry_after_seconds]
+            self.retry_after_seconds = [seconds * float(time_scale) for seconds in retry_after_seconds]
         self._timeout = timeout_seconds
         self._sign = sign
 

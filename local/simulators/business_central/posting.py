@@ -12,7 +12,7 @@ from local.simulators.business_central import refusals
 from local.simulators.business_central.amounts import ZERO, price_lines, to_cents, totals
 from local.simulators.business_central.books import Books, Record, new_id
 from local.simulators.business_central.contract import ENTITIES, NO_ID
-from local.simulators.business_central.documents import INVOICE, ORDER, Documents, Kind, most_to_invoice
+from local.simulators.business_central.documents import INVOICE, ORDER, Documents, Kind
 from local.simulators.business_central.masters import Masters
 from local.simulators.business_central.payload import blank_record
 
@@ -177,10 +177,6 @@ class Posting:
             quantity = invoice.get(line["id"], ZERO)
             if not quantity:
                 continue
-            # `shippedQuantity` has grown by what is shipped in the same posting, so nothing is left "to ship" here.
-            most = most_to_invoice({**line, "shipQuantity": ZERO})
-            if quantity > most:
-                raise refusals.dialog(f"You cannot invoice more than {most} units.")
             posted.append(self._invoice_line(header, line, quantity))
             line["invoicedQuantity"] = Decimal(line["invoicedQuantity"]) + quantity
         header["discountAmount"] = sum((line.pop("_allocation") for line in posted), ZERO)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Refused(Exception):  # noqa: N818 - it says what happened to the request, as errors here do
+class Refused(Exception):
     """The request is answered with an error and nothing was changed."""
 
     def __init__(self, status: int, code: str, message: str) -> None:

@@ -15,7 +15,7 @@ class UserError:
         return {"message": self.message, "field": None if self.field is None else list(self.field), "code": self.code}
 
 
-class Refused(Exception):  # noqa: N818 - it says what the shop did
+class Refused(Exception):
     """The shop understood and will not do it. Raised before anything was changed."""
 
     def __init__(self, *errors: UserError) -> None:

@@ -18,7 +18,7 @@ PACKAGE_DATA = Path(__file__).resolve().parents[3] / "node_modules" / "@shopify"
 _VERSION = re.compile(r"^\d{4}-(01|04|07|10)$")
 
 
-class SchemaMissing(Exception):  # noqa: N818 - it says what is wrong
+class SchemaMissing(Exception):
     """The npm package with Shopify's schema is not installed, or has no such version."""
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from crossdock.connectors.shipbob import client
+from crossdock.connectors.shipbob import client, mapping
 from crossdock.domain.commands import PollConnection
 from crossdock.domain.connector import PollResult
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.events import FulfillmentAcknowledged, ShipmentDispatched
+from crossdock.domain.signature import refusal
+from local.simulators.server import Harness
 from tests.connectors.shipbob.conftest import PLACED, ThreePl, cancel, release
 
 
@@ -274,3 +279,29 @@ def test_an_acknowledgement_names_the_part_and_shipbobs_order(threepl: ThreePl) 
 
     assert isinstance(occurrence.fact, FulfillmentAcknowledged)
     assert (occurrence.fact.part_reference, occurrence.fact.external_id) == ("storefront-1.1", key)
+
+
+def test_a_webhook_of_the_simulator_is_believed_by_our_own_verifier(threepl: ThreePl) -> None:
+    sent: list[tuple[dict[str, str], bytes]] = []
+
+    def receive(_url: str, headers: Mapping[str, str], body: bytes, _timeout: float) -> int:
+        sent.append((dict(headers), body))
+        return 200
+
+    secret = "whsec_" + "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+    config = replace(threepl.served.harness.config, state_file=None, webhook={"url": "http://127.0.0.1:9/", "secret": secret})
+    simulator = Harness(config, transport=receive)
+    simulator.call("POST", "/2026-01/order", headers={"authorization": "Bearer pat-test", "shipbob_channel_id": "4711"}, json=json.loads(mapping.order_to_wire(release()).body()))
+    simulator.act("ship", {"reference_id": "storefront-1.1"})
+    simulator.run_due()
+    simulator.close()
+
+    ((headers, body),) = sent
+    contract = threepl.connector.manifest.webhooks
+    assert contract is not None
+    assert headers[contract.topic_header or ""] == "order.shipped"
+    assert headers[contract.delivery_id_header].startswith("msg_")
+    now = datetime.now(UTC)
+    assert refusal(contract.signature, headers=headers, body=body, secrets=["whsec_AAAA", secret], now=now) is None
+    assert refusal(contract.signature, headers=headers, body=body + b" ", secrets=[secret], now=now) is not None
+    assert refusal(contract.signature, headers=headers, body=body, secrets=[secret], now=now + timedelta(minutes=6)) is not None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from local.engine import process
 from local.engine.process import ProcessRecord
 from local.engine.state import RunDirectory

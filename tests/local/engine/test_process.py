@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+
 from local.engine import process
 from local.engine.process import ProcessRecord
 from local.engine.state import RunDirectory

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from local.engine.process import ProcessRecord
 from local.engine.state import HOST, EngineState, RunBusy, RunDirectory, RunState, SimulatorState, StateUnreadable, TenantState, is_free, write_private
 
@@ -49,7 +50,7 @@ def test_nothing_up_is_no_error(run: RunDirectory) -> None:
 def test_a_damaged_or_foreign_state_file_is_named_with_its_remedy(run: RunDirectory, content: bytes) -> None:
     run.state_file.write_bytes(content)
 
-    with pytest.raises(StateUnreadable, match=r"state\.json .* crossdock local down"):
+    with pytest.raises(StateUnreadable, match=r"state\.json is not readable: run `crossdock local down`"):
         run.read()
 
 

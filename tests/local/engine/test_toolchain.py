@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from local.engine import toolchain
 from local.engine.progress import ProgressEvent
 from local.engine.toolchain import Toolchain, ToolMissing

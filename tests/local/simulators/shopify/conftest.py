@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+
+sys.path.insert(0, str(Path(__file__).parent))  # found whatever pytest's import mode is
 from shopify_visit import SECRET, SEED, TOKEN, WEBHOOK_SCHEMAS, OpenShop, Received, Visitor
 
 from local.simulators import exact_json

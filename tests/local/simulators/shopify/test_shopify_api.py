@@ -285,7 +285,8 @@ def test_an_order_is_fulfilled_in_two_parts(shop: Visitor) -> None:
     assert shop.received.topics()[-1] == "orders/fulfilled" and shop.fulfillment_order(order)["status"] == "CLOSED"
     assert quantities(shop) == {"available": 900, "committed": 0, "on_hand": 900}
     found = shop.ask(
-        "query($id: ID!) { order(id: $id) { displayFulfillmentStatus fulfillmentsCount { count } fulfillments { name trackingInfo { number } fulfillmentLineItems(first: 5) { nodes { quantity lineItem { sku } } } } } }",
+        """query($id: ID!) { order(id: $id) { displayFulfillmentStatus fulfillmentsCount { count }
+             fulfillments { name trackingInfo { number } fulfillmentLineItems(first: 5) { nodes { quantity lineItem { sku } } } } } }""",
         {"id": order["admin_graphql_api_id"]},
     )["order"]
     assert found["displayFulfillmentStatus"] == "FULFILLED" and found["fulfillmentsCount"]["count"] == 2
@@ -372,7 +373,8 @@ def test_a_cancelled_order_gives_stock_and_money_back_by_an_asynchronous_job(sho
     assert answer["orderCancelUserErrors"] == [] and answer["job"]["done"] is False
     assert shop.ask("query($id: ID!) { job(id: $id) { done } }", {"id": answer["job"]["id"]}) == {"job": {"done": True}}
     found = shop.ask(
-        "query($id: ID!) { order(id: $id) { cancelledAt cancelReason displayFinancialStatus totalRefundedSet { shopMoney { amount } } currentTotalPriceSet { shopMoney { amount } } refunds { note refundLineItems(first: 5) { nodes { quantity } } } } }",
+        """query($id: ID!) { order(id: $id) { cancelledAt cancelReason displayFinancialStatus totalRefundedSet { shopMoney { amount } }
+             currentTotalPriceSet { shopMoney { amount } } refunds { note refundLineItems(first: 5) { nodes { quantity } } } } }""",
         {"id": order["admin_graphql_api_id"]},
     )["order"]
     assert found["cancelReason"] == "CUSTOMER" and found["displayFinancialStatus"] == "REFUNDED"
@@ -451,10 +453,12 @@ def test_notes_tags_and_metafields_are_written(shop: Visitor) -> None:
     order = shop.place(tags=["b2b"])
     gid = order["admin_graphql_api_id"]
     data = shop.ask(
-        """mutation($id: ID!) { orderUpdate(input: {id: $id, note: "call first", poNumber: "PO-9", customAttributes: [{key: "dock", value: "4"}]}) { order { note poNumber customAttributes { key value } } userErrors { message } }
+        """mutation($id: ID!) { orderUpdate(input: {id: $id, note: "call first", poNumber: "PO-9", customAttributes: [{key: "dock", value: "4"}]}) {
+             order { note poNumber customAttributes { key value } } userErrors { message } }
            add: tagsAdd(id: $id, tags: ["held", "B2B", "x, y"]) { node { id ... on Order { tags } } userErrors { message } }
            tagsRemove(id: $id, tags: ["X"]) { node { ... on Order { tags } } userErrors { message } }
-           metafieldsSet(metafields: [{ownerId: $id, namespace: "crossdock", key: "shipment", type: "single_line_text_field", value: "s-1"}]) { metafields { key value } userErrors { message } } }""",
+           metafieldsSet(metafields: [{ownerId: $id, namespace: "crossdock", key: "shipment", type: "single_line_text_field", value: "s-1"}]) {
+             metafields { key value } userErrors { message } } }""",
         {"id": gid},
     )
     assert data["orderUpdate"]["order"] == {"note": "call first", "poNumber": "PO-9", "customAttributes": [{"key": "dock", "value": "4"}]}

@@ -23,8 +23,8 @@ LEASE_SECONDS = 60
 """Longer than the function may run: within it nobody else touches the effect."""
 SETTLE_SECONDS = 2
 """How long an unanswered write is given to arrive before its absence is believed."""
-AWAITED_FOR = timedelta(minutes=30)
-"""How long after a release the awaited polling rhythm goes on; after that the manifest's ordinary one is enough."""
+AWAITED_ROUNDS = 60
+"""After so many awaited polls it is looked whether anything is still awaited; if not, the manifest's ordinary rhythm is enough."""
 
 POLL_FAILURES = 3
 
@@ -315,8 +315,18 @@ def await_answers(connection: str, command: str, services: Services) -> None:
     now = services.clock.now()
     for resource, contract in services.connectors.manifest(connection).polls.items():
         if command in contract.answers:
-            services.cursors.put(f"awaited#{connection}#{resource}", (now + AWAITED_FOR).isoformat())
-            _schedule_poll(connection, resource, services)
+            _await(connection, resource, services, now)
+
+
+def _await(connection: str, resource: str, services: Services, now: datetime) -> None:
+    window = timedelta(seconds=AWAITED_ROUNDS * _awaited_seconds(connection, resource, services))
+    services.cursors.put(f"awaited#{connection}#{resource}", (now + window).isoformat())
+    _schedule_poll(connection, resource, services)
+
+
+def _something_is_out(connection: str, services: Services) -> bool:
+    """Whether any open order still has a part at that connection."""
+    return any(part.open and part.plan.connection == connection for record in services.orders.listed(closed=False, limit=200) for part in record.parts)
 
 
 def _awaited_seconds(connection: str, resource: str, services: Services) -> int:
@@ -355,8 +365,14 @@ def poll(message: OutboundMessage, services: Services) -> None:
             services.cursors.put(f"{name}#failures", "")
             raise_exception.close_for_message(QueueName.OUTBOUND, message.text(), services=services)
     awaited = services.cursors.get(f"awaited#{connection}#{resource}")
-    if awaited is not None and datetime.fromisoformat(awaited) > services.clock.now():
+    if not awaited:
+        return
+    if datetime.fromisoformat(awaited) > services.clock.now():
         _schedule_poll(connection, resource, services)
+    elif _something_is_out(connection, services):
+        _await(connection, resource, services, services.clock.now())
+    else:
+        services.cursors.put(f"awaited#{connection}#{resource}", "")
 
 
 def _poll_failed(message: OutboundMessage, error: CrossdockError, name: str, services: Services) -> None:

@@ -134,14 +134,17 @@ def _blocking(record: OrderRecord, services: Services) -> bool:
 def _complete(record: OrderRecord, services: Services) -> OrderRecord:
     now = services.clock.now()
     token = record.waiting.token if record.waiting else ""
+    first = False
 
     def complete(current: OrderRecord) -> OrderRecord | None:
-        if current.status is OrderStatus.COMPLETED:
+        nonlocal first
+        first = current.status is not OrderStatus.COMPLETED
+        if not first:
             return None
         return with_status(current, OrderStatus.COMPLETED, now).model_copy(update={"completed_at": now, "due_at": None, "waiting": None})
 
     changed = services.orders.change(record.order_id, complete)
-    if record.status is not OrderStatus.COMPLETED:
+    if first:
         services.audit.append(
             record.order_id,
             actor=raise_exception.SYSTEM,
@@ -236,13 +239,17 @@ def _cancelled(record: OrderRecord, services: Services) -> OrderRecord:
         if reservation is not None:
             services.stock.release(record.order_id, reservation.lines, token=f"{record.order_id}:cancel")
 
+    first = False
+
     def finish(current: OrderRecord) -> OrderRecord | None:
-        if current.status is OrderStatus.CANCELLED:
+        nonlocal first
+        first = current.status is not OrderStatus.CANCELLED
+        if not first:
             return None
         return with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"released_stock": True, "waiting": None, "due_at": None, "completed_at": now})
 
     changed = services.orders.change(record.order_id, finish)
-    if record.status is not OrderStatus.CANCELLED:
+    if first:
         services.audit.append(record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary=record.cancel_reason or "cancelled", details={}, at=now)
     for name in record.open_exceptions:
         raise_exception.close(name, actor=raise_exception.SYSTEM, note="the order was cancelled", services=services)

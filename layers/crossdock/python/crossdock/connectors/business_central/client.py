@@ -56,7 +56,7 @@ def _manifest() -> ConnectorManifest:
     return ConnectorManifest.model_validate(yaml.safe_load(Path(__file__).with_name("manifest.yaml").read_text(encoding="utf-8")))
 
 
-class _Changed(Exception):  # noqa: N818 - internal: the document was changed by somebody else, plan again
+class _Changed(Exception):
     """The concurrency token was stale."""
 
 

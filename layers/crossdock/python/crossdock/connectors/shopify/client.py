@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from crossdock.domain.connector import ConnectionContext, Occurrence, PollResult
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.events import OrderPlaced, OrderUpdated
+from crossdock.domain.events import Fact, OrderPlaced, OrderUpdated
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
@@ -138,14 +139,14 @@ class ShopifyConnector:
         try:
             if topic == "orders/cancelled":
                 cancelled = wire.CancelledOrder.model_validate(body)
-                return _one(Occurrence(mapping.cancellation_from_wire(cancelled, connection=connection), cancelled.cancelled_at))
+                return _one(mapping.cancellation_from_wire(cancelled, connection=connection), cancelled.cancelled_at)
             placed = wire.Order.model_validate(body)
             order = mapping.order_from_wire(placed, connection=connection)
         except ValidationError as error:
             raise _invalid(error, topic) from error
         if topic == "orders/create":
-            return _one(Occurrence(OrderPlaced(order=order), placed.created_at))
-        return _one(Occurrence(OrderUpdated(order=order), placed.updated_at))
+            return _one(OrderPlaced(order=order), placed.created_at)
+        return _one(OrderUpdated(order=order), placed.updated_at)
 
     def poll(self, resource: str, cursor: str | None) -> PollResult:
         raise _unsupported(f"the resource {resource!r} since {cursor}")
@@ -237,7 +238,7 @@ class ShopifyConnector:
             reference = f"crossdock://{self._context.tenant}/{self._context.connection}/stock/{quote(intent.business_id, safe='')}"
             given = mapping.stock_to_wire(item=item, location=location, quantity=wanted, change_from=current, reference=reference)
             # The key is of this very write: another starting point is another write, and a refused key is burnt.
-            key = str(uuid.uuid5(_KEY_SPACE, f"{reference}|{current}|{level.updatedAt}|{attempt}"))
+            key = str(uuid.uuid5(_KEY_SPACE, f"{reference}|{current}"))
             answer = self._mutate(SET_QUANTITIES, {"input": _said(given), "key": key}, "inventorySetQuantities", wire.QuantitiesSet)
             codes = {error.code for error in answer.userErrors}
             if not codes:
@@ -463,5 +464,5 @@ def _words(body: bytes) -> str:
     return body[:300].decode("utf-8", "replace")
 
 
-def _one(occurrence: Occurrence) -> Translation:
-    return Translation(occurrences=(occurrence,))
+def _one(fact: Fact, occurred_at: datetime) -> Translation:
+    return Translation(occurrences=(Occurrence(fact, occurred_at.astimezone(UTC)),))

@@ -270,14 +270,17 @@ def fulfillments_to_wire(order: wire.OrderState, missing: Mapping[str, int], tra
 
 
 def cancellation_to_wire(*, external_id: str, reason: str, order_id: str, refund: bool, notify_customer: bool) -> wire.OrderCancelArguments:
-    note = f"{reason} (ref {order_id})" if reason else f"ref {order_id}"
+    reference = f" (ref {order_id})"
+    room = STAFF_NOTE_CHARACTERS - len(reference)
+    words = reason or "called off"
+    note = (words if len(words) <= room else words[: room - 1] + "…") + reference
     return wire.OrderCancelArguments(
         orderId=gid_of("Order", external_id),
         reason="OTHER",
         restock=True,
         refundMethod=wire.OrderCancelRefundMethodInput(originalPaymentMethodsRefund=refund),
         notifyCustomer=notify_customer,
-        staffNote=note if len(note) <= STAFF_NOTE_CHARACTERS else note[: STAFF_NOTE_CHARACTERS - 1] + "…",
+        staffNote=note,
     )
 
 

@@ -22,7 +22,7 @@ CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 def _exact(value: object) -> object:
     """Amounts are decimal strings; a truth value or a binary float is none."""
     if isinstance(value, bool | float):
-        raise ValueError("an amount is a decimal string")  # noqa: TRY004 - pydantic turns ValueError into a field problem
+        raise ValueError("an amount is a decimal string")
     return value
 
 

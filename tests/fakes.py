@@ -1,0 +1,723 @@
+"""What stands behind the ports when nothing outside this process may be touched? In-memory twins with the docstrings' semantics."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from crossdock.domain.audit import GENESIS, AuditEntry
+from crossdock.domain.commands import CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
+from crossdock.domain.connector import Occurrence, PolledItem, PollResult, PriceQuestion, Translation
+from crossdock.domain.customer import CreditStanding
+from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.effect import Effect, EffectState
+from crossdock.domain.errors import ContractDrift, CrossdockError, Rejected
+from crossdock.domain.events import FACT, Event
+from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, QueueName
+from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.messages import work_body
+from crossdock.domain.money import Money
+from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
+from crossdock.domain.price import Price
+from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.flows.dead_letters import Letter
+
+START = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
+
+
+class SetClock:
+    """Stands still until it is told to move."""
+
+    def __init__(self, at: datetime = START) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def pass_by(self, **span: float) -> None:
+        self.at += timedelta(**span)
+
+
+class MemoryArchive:
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[bytes, dict[str, str]]] = {}
+
+    def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> None:
+        self.kept.setdefault(key, (body, dict(metadata)))
+
+    def get(self, key: str) -> tuple[bytes, dict[str, str]]:
+        if key not in self.kept:
+            raise Rejected("NOT_FOUND", f"nothing is archived as {key}")
+        return self.kept[key]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Implements ``ports.DeliveryNote``."""
+
+    delivery_id: str
+    connection: str
+    topic: str
+    sha256: str
+    status: DeliveryStatus
+    revision: int
+    received_at: datetime
+    queued_at: datetime
+    events: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class MemoryDeliveries:
+    def __init__(self) -> None:
+        self.notes: dict[str, Note] = {}
+        self.revisions: dict[str, list[Delivery]] = {}
+
+    def add(self, delivery: Delivery) -> Note | None:
+        standing = self.notes.get(delivery.delivery_id)
+        if standing is not None:
+            return standing
+        self.revisions[delivery.delivery_id] = [delivery]
+        self.notes[delivery.delivery_id] = Note(
+            delivery.delivery_id, delivery.connection, delivery.topic, delivery.sha256, DeliveryStatus.RECEIVED, 0, delivery.received_at, delivery.received_at
+        )
+        return None
+
+    def note(self, delivery_id: str) -> Note | None:
+        return self.notes.get(delivery_id)
+
+    def load(self, delivery_id: str) -> Delivery:
+        if delivery_id not in self.revisions:
+            raise Rejected("NOT_FOUND", f"there is no delivery {delivery_id}")
+        return self.revisions[delivery_id][-1]
+
+    def revise(self, delivery_id: str, body: bytes, *, actor: str, now: datetime) -> int:
+        newest = self.load(delivery_id)
+        self.revisions[delivery_id].append(newest.model_copy(update={"body": body, "revision": newest.revision + 1}))
+        self.notes[delivery_id] = replace(self.notes[delivery_id], revision=newest.revision + 1)
+        return newest.revision + 1
+
+    def settle(self, delivery_id: str, status: DeliveryStatus, *, now: datetime, events: Sequence[str] = (), reason: str = "") -> None:
+        note = self.notes.get(delivery_id)
+        if note is None or (status is DeliveryStatus.EXCEPTION and note.status is DeliveryStatus.DONE):
+            return  # what is done stays done: a late failure of a duplicate must not undo the record of it
+        self.notes[delivery_id] = replace(note, status=status, queued_at=now, events=tuple(events), reason=reason)
+
+    def waiting(self, before: datetime, limit: int) -> list[Note]:
+        found = [note for note in self.notes.values() if note.status is DeliveryStatus.RECEIVED and note.queued_at <= before]
+        return sorted(found, key=lambda note: note.queued_at)[:limit]
+
+    def every(self) -> list[Note]:
+        return list(self.notes.values())
+
+
+class MemoryOrders:
+    """``before_write`` are called once each, in order, between a read and its write: so a test puts another writer into the gap."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, OrderRecord] = {}
+        self.references: dict[tuple[str, str], tuple[str, str]] = {}
+        self.waiting_room: dict[str, list[Parked]] = defaultdict(list)
+        self.before_write: list[Callable[[], None]] = []
+
+    def get(self, order_id: str) -> OrderRecord | None:
+        return self.records.get(order_id)
+
+    def add(self, record: OrderRecord) -> bool:
+        if record.order_id in self.records:
+            return False
+        self.records[record.order_id] = record
+        return True
+
+    def change(self, order_id: str, decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
+        while True:
+            current = self.records.get(order_id)
+            if current is None:
+                raise Rejected("NOT_FOUND", f"there is no order {order_id}")
+            decided = decide(current)
+            if decided is None:
+                return current
+            if self.before_write:
+                self.before_write.pop(0)()
+            if self.records[order_id].version == current.version:
+                # Through JSON and back, as any store does: what does not survive that is a bug.
+                self.records[order_id] = OrderRecord.model_validate_json(decided.model_copy(update={"version": current.version + 1}).model_dump_json(exclude_none=True))
+                return self.records[order_id]
+
+    def refer(self, connection: str, external_id: str, order_id: str, part_id: str = "") -> None:
+        self.references.setdefault((connection, external_id), (order_id, part_id))
+
+    def referred(self, connection: str, external_id: str) -> tuple[str, str] | None:
+        return self.references.get((connection, external_id))
+
+    def park(self, name: str, *, source: str, item: Parked) -> None:
+        if all(item.event_json != other.event_json for other in self.waiting_room[name]):
+            self.waiting_room[name].append(item)
+
+    def parked(self, name: str) -> list[Parked]:
+        return list(self.waiting_room.get(name, []))
+
+    def forget_parked(self, name: str, item: Parked) -> None:
+        self.waiting_room[name] = [other for other in self.waiting_room[name] if other.event_json != item.event_json]
+
+    def overdue_parked(self, now: datetime, limit: int) -> list[tuple[str, Parked]]:
+        return [(name, item) for name, items in self.waiting_room.items() for item in items if item.until <= now][:limit]
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        # As the listing does it: an open record without a deadline is found by when it was last written.
+        found = sorted((record.due_at or record.updated_at, record.order_id) for record in self.records.values() if record.status not in TERMINAL)
+        return [order_id for at, order_id in found if at <= now][:limit]
+
+    def every(self) -> list[OrderRecord]:
+        return list(self.records.values())
+
+    def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
+        found = [record for record in self.records.values() if (record.status in TERMINAL) is closed]
+        return sorted(found, key=lambda record: record.accepted_at, reverse=True)[:limit]
+
+
+class MemoryStock:
+    """``before_reserve`` are called once each at the start of a reservation: another order's, made after the plan."""
+
+    def __init__(self) -> None:
+        self.shelf: dict[tuple[str, str], StockLevel] = {}
+        self.reservations: dict[str, Reservation] = {}
+        self.left: dict[str, dict[tuple[str, str], Decimal]] = {}
+        self.tokens: dict[str, set[str]] = defaultdict(set)
+        self.before_reserve: list[Callable[[], object]] = []
+
+    def level(self, sku: str, location: str) -> StockLevel | None:
+        return self.shelf.get((sku, location))
+
+    def levels(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StockLevel]:
+        return {key: self.shelf[key] for key in keys if key in self.shelf}
+
+    def everywhere(self, sku: str) -> list[StockLevel]:
+        return [level for (name, _), level in self.shelf.items() if name == sku]
+
+    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
+        standing = self.shelf.get((reading.sku, reading.location))
+        if standing is not None and standing.as_of is not None and standing.as_of >= reading.as_of:
+            return False
+        committed = standing.committed if standing else Decimal(0)
+        self.shelf[reading.sku, reading.location] = StockLevel(
+            sku=reading.sku, location=reading.location, on_hand=reading.on_hand, committed=committed, safety=safety, source=source, as_of=reading.as_of
+        )
+        return True
+
+    def reserve(self, reservation: Reservation) -> str | None:
+        if self.before_reserve:
+            self.before_reserve.pop(0)()
+        if reservation.order_id in self.reservations:
+            return None
+        for line in reservation.lines:
+            level = self.shelf.get((line.sku, line.location))
+            if level is None or level.available < line.quantity:
+                return f"{line.sku}@{line.location}"
+        for line in reservation.lines:
+            self._move(line.sku, line.location, committed=line.quantity)
+        self.reservations[reservation.order_id] = Reservation.model_validate_json(reservation.model_dump_json(exclude_none=True))
+        self.left[reservation.order_id] = {(line.sku, line.location): line.quantity for line in reservation.lines}
+        return None
+
+    def _move(self, sku: str, location: str, *, on_hand: Decimal = Decimal(0), committed: Decimal = Decimal(0)) -> None:
+        level = self.shelf[sku, location]
+        self.shelf[sku, location] = level.model_copy(update={"on_hand": level.on_hand + on_hand, "committed": level.committed + committed})
+
+    def reservation(self, order_id: str) -> Reservation | None:
+        return self.reservations.get(order_id)
+
+    def outstanding(self) -> list[tuple[str, list[ReservedLine]]]:
+        found = []
+        for order_id, left in self.left.items():
+            lines = [ReservedLine(sku=sku, location=location, quantity=quantity) for (sku, location), quantity in left.items() if quantity]
+            if lines:
+                found.append((order_id, lines))
+        return found
+
+    def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
+        for line, quantity in self._taken(order_id, lines, token):
+            self._move(line.sku, line.location, committed=-quantity)
+
+    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
+        for line, quantity in self._taken(order_id, lines, token):
+            self._move(line.sku, line.location, on_hand=-quantity, committed=-quantity)
+
+    def _taken(self, order_id: str, lines: Sequence[ReservedLine], token: str) -> list[tuple[ReservedLine, Decimal]]:
+        if order_id not in self.left or token in self.tokens[order_id]:
+            return []
+        self.tokens[order_id].add(token)
+        taken = []
+        for line in lines:
+            quantity = min(line.quantity, self.left[order_id].get((line.sku, line.location), Decimal(0)))
+            if quantity > 0:
+                self.left[order_id][line.sku, line.location] -= quantity
+                taken.append((line, quantity))
+        return taken
+
+
+class MemoryEffects:
+    def __init__(self) -> None:
+        self.ledger: dict[str, Effect] = {}
+
+    def begin(self, key: str, *, order_id: str | None, now: datetime, lease_seconds: int) -> tuple[bool, Effect]:
+        standing = self.ledger.get(key)
+        if standing is not None and standing.state is not EffectState.FAILED:
+            return False, standing
+        attempt = standing.attempt + 1 if standing else 1
+        self.ledger[key] = Effect(key=key, state=EffectState.INTENDED, attempt=attempt, order_id=order_id, intended_at=now, lease_until=now + timedelta(seconds=lease_seconds))
+        return True, self.ledger[key]
+
+    def take_over(self, effect: Effect, *, now: datetime, lease_seconds: int) -> Effect | None:
+        standing = self.ledger[effect.key]
+        free = standing.state is EffectState.UNKNOWN or (standing.state is EffectState.INTENDED and standing.lease_until <= now)
+        if standing.attempt != effect.attempt or not free:
+            return None
+        lease_until = now + timedelta(seconds=lease_seconds)
+        self.ledger[effect.key] = standing.model_copy(update={"state": EffectState.INTENDED, "attempt": standing.attempt + 1, "lease_until": lease_until})
+        return self.ledger[effect.key]
+
+    def confirm(self, effect: Effect, receipt: Receipt, *, now: datetime) -> Effect:
+        standing = self.ledger[effect.key]
+        if standing.state is not EffectState.CONFIRMED:
+            self.ledger[effect.key] = standing.model_copy(update={"state": EffectState.CONFIRMED, "receipt": receipt, "settled_at": now})
+        return self.ledger[effect.key]
+
+    def mark_unknown(self, effect: Effect, error: str, *, now: datetime) -> Effect:
+        return self._settle(effect, EffectState.UNKNOWN, error, now)
+
+    def fail(self, effect: Effect, error: str, *, now: datetime) -> Effect:
+        return self._settle(effect, EffectState.FAILED, error, now)
+
+    def _settle(self, effect: Effect, state: EffectState, error: str, now: datetime) -> Effect:
+        standing = self.ledger[effect.key]
+        if standing.attempt == effect.attempt and standing.state is EffectState.INTENDED:
+            self.ledger[effect.key] = standing.model_copy(update={"state": state, "error": error[:500], "settled_at": now})
+        return self.ledger[effect.key]
+
+    def get(self, key: str) -> Effect | None:
+        return self.ledger.get(key)
+
+
+class MemoryExceptions:
+    def __init__(self) -> None:
+        self.records: dict[str, ExceptionRecord] = {}
+
+    def open(self, record: ExceptionRecord) -> ExceptionRecord:
+        standing = self.records.get(record.exception_id)
+        if standing is not None:
+            again = standing.status in (ExceptionStatus.RESOLVED, ExceptionStatus.RETRYING)
+            record = record.model_copy(
+                update={
+                    "status": ExceptionStatus.OPEN if again else standing.status,
+                    "occurrences": standing.occurrences + 1,
+                    "opened_at": standing.opened_at,
+                    "due_at": record.due_at if again else standing.due_at,
+                    "assigned_to": standing.assigned_to,
+                    "history": (*standing.history, *(entry.model_copy(update={"action": "reopened"}) for entry in record.history)) if again else standing.history,
+                }
+            )
+        self.records[record.exception_id] = record
+        return record
+
+    def get(self, exception_id: str) -> ExceptionRecord | None:
+        return self.records.get(exception_id)
+
+    def change(self, exception_id: str, decide: Callable[[ExceptionRecord], ExceptionRecord | None]) -> ExceptionRecord:
+        if exception_id not in self.records:
+            raise Rejected("NOT_FOUND", f"there is no exception {exception_id}")
+        decided = decide(self.records[exception_id])
+        if decided is not None:
+            self.records[exception_id] = decided
+        return self.records[exception_id]
+
+    def listed(self, *, closed: bool = False, limit: int = 1000) -> list[ExceptionRecord]:
+        return [record for record in self.records.values() if record.closed is closed][:limit]
+
+
+class MemoryAudit:
+    def __init__(self) -> None:
+        self.chains: dict[str, list[AuditEntry]] = defaultdict(list)
+
+    def append(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> AuditEntry:
+        chain = self.chains[subject]
+        entry = AuditEntry.chained(
+            subject=subject,
+            sequence=len(chain) + 1,
+            at=at,
+            actor=actor,
+            action=action,
+            summary=summary,
+            details={name: str(value)[:500] for name, value in (details or {}).items()},
+            previous=chain[-1].hash if chain else GENESIS,
+        )
+        chain.append(entry)
+        return entry
+
+    def entries(self, subject: str) -> list[AuditEntry]:
+        return list(self.chains.get(subject, []))
+
+    def actions(self, subject: str) -> list[str]:
+        return [entry.action for entry in self.entries(subject)]
+
+
+@dataclass
+class Message:
+    """One message in a queue. A message being worked on is hidden until ``visible_at``."""
+
+    number: int
+    body: str
+    group: str
+    sent_at: datetime
+    visible_at: datetime
+    receives: int = 0
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryQueues:
+    """Standard queues: at least once, hidden while worked on, into the dead letters after ``tries`` receives."""
+
+    def __init__(self, clock: SetClock, *, hidden_seconds: int = 30, tries: Mapping[QueueName, int] | None = None) -> None:
+        self._clock = clock
+        self._hidden = timedelta(seconds=hidden_seconds)
+        self.tries = dict(tries or {QueueName.INBOUND: 4, QueueName.WORK: 4, QueueName.OUTBOUND: 10})
+        self._numbers = itertools.count(1)
+        self.messages: dict[QueueName, list[Message]] = {queue: [] for queue in QueueName}
+        self.dead: dict[QueueName, list[Message]] = {queue: [] for queue in QueueName}
+        self.sent: list[tuple[QueueName, str]] = []
+
+    def send(self, queue: QueueName, body: str, *, group: str, delay_seconds: int = 0) -> None:
+        now = self._clock.now()
+        self.messages[queue].append(Message(next(self._numbers), body, group, now, now + timedelta(seconds=delay_seconds)))
+        self.sent.append((queue, body))
+
+    def depth(self, queue: QueueName) -> int:
+        return len(self.messages[queue])
+
+    def send_to_dead_letters(self, queue: QueueName, body: str, *, group: str, exception_id: str) -> None:
+        now = self._clock.now()
+        self.dead[queue].append(Message(next(self._numbers), body, group, now, now, attributes={"exception_id": exception_id}))
+
+    def take(self, queue: QueueName) -> Message | None:
+        """The oldest visible message, hidden from now on; one that used up its tries goes to the dead letters instead."""
+        now = self._clock.now()
+        for message in list(self.messages[queue]):
+            if message.visible_at > now:
+                continue
+            if message.receives >= self.tries[queue]:
+                self.messages[queue].remove(message)
+                self.dead[queue].append(message)
+                continue
+            message.receives += 1
+            message.visible_at = now + self._hidden
+            return message
+        return None
+
+    def done(self, queue: QueueName, message: Message) -> None:
+        self.messages[queue] = [other for other in self.messages[queue] if other.number != message.number]
+
+    def put_off(self, message: Message, seconds: int) -> None:
+        message.visible_at = self._clock.now() + timedelta(seconds=seconds)
+
+    def next_visible(self) -> datetime | None:
+        return min((message.visible_at for messages in self.messages.values() for message in messages), default=None)
+
+
+class MemoryDeadLetters:
+    """Implements ``flows.dead_letters.DeadLetters`` over the same memory."""
+
+    def __init__(self, queues: MemoryQueues) -> None:
+        self._queues = queues
+
+    def look(self, queue: QueueName) -> Iterator[Letter]:
+        for message in list(self._queues.dead[queue]):
+            yield Letter(
+                queue=queue,
+                body=message.body,
+                message_id=str(message.number),
+                receipt=str(message.number),
+                sent_at=message.sent_at,
+                receive_count=message.receives,
+                attributes=dict(message.attributes),
+            )
+
+    def delete(self, letter: Letter) -> None:
+        self._queues.dead[letter.queue] = [message for message in self._queues.dead[letter.queue] if str(message.number) != letter.message_id]
+
+    def remove(self, queue: QueueName, match: Callable[[Letter], bool]) -> int:
+        found = [letter for letter in self.look(queue) if match(letter)]
+        for letter in found:
+            self.delete(letter)
+        return len(found)
+
+    def count(self, queue: QueueName) -> int:
+        return len(self._queues.dead[queue])
+
+
+class MemoryBus:
+    """The bus with its one rule: every event goes to the work queue, in the envelope that EventBridge delivers."""
+
+    def __init__(self, queues: MemoryQueues) -> None:
+        self._queues = queues
+        self.published: list[Event] = []
+
+    def publish(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.published.append(event)
+            self._queues.send(QueueName.WORK, work_body(event), group=event.subject)
+
+
+@dataclass
+class Execution:
+    """One run of the order workflow: the state it is in, and the token it waits with."""
+
+    order_id: str
+    state: str
+    why: object = None
+    token: str | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.state not in ("Succeeded", "Cancelled", "Failed")
+
+
+_AFTER = {"Post": "Release", "Release": "Settle", "Settle": "Succeeded"}
+
+
+class MemoryWorkflow:
+    """The order state machine of infra/workflows/order.py: Prepare, Post, Release, Settle; Hold and Compensate off the path.
+
+    ``step`` moves one execution on; waiting states send their request to the work queue and stay until their token is answered.
+    """
+
+    def __init__(self, queues: MemoryQueues) -> None:
+        self._queues = queues
+        self._tokens = itertools.count(1)
+        self.executions: dict[str, Execution] = {}
+        self.answers: list[tuple[str, object]] = []
+
+    def start(self, order_id: str, *, attempt: int = 0) -> None:
+        self.executions.setdefault(order_id if attempt == 0 else f"{order_id}_{attempt}", Execution(order_id, "Prepare"))
+
+    def running(self, order_id: str) -> bool | None:
+        mine = [execution for execution in self.executions.values() if execution.order_id == order_id]
+        return any(execution.open for execution in mine) if mine else None
+
+    def succeed(self, token: str, output: Mapping[str, object]) -> bool:
+        execution = self._waiting(token)
+        if execution is None:
+            return False
+        self.answers.append((execution.state, json.loads(json.dumps(dict(output)))))
+        if execution.state == "Hold":
+            execution.state = "Post" if output.get("resume") == "post" else "Prepare"
+        elif execution.state == "Compensate":
+            execution.state = "Release" if output.get("cancelled") is False else "Cancelled"
+        else:
+            execution.state = _AFTER[execution.state]
+        execution.token = None
+        return True
+
+    def fail(self, token: str, *, error: str, cause: str) -> bool:
+        execution = self._waiting(token)
+        if execution is None:
+            return False
+        self.answers.append((execution.state, error))
+        if error == "Cancelled" and execution.state != "Compensate":
+            execution.state = "Compensate"
+        else:
+            execution.state, execution.why = "Stuck", {"Error": error, "Cause": cause}
+        execution.token = None
+        return True
+
+    def stop(self, order_id: str) -> None:
+        """Somebody stops the execution: nobody waits any more."""
+        for execution in self.executions.values():
+            if execution.order_id == order_id and execution.open:
+                execution.state, execution.token = "Failed", None
+
+    def _waiting(self, token: str) -> Execution | None:
+        return next((execution for execution in self.executions.values() if execution.token == token), None)
+
+    def step(self, prepare: Callable[[str], Mapping[str, object]]) -> bool:
+        """Moves one execution that can move. ``prepare`` runs the checks and answers the failed one (or passed). False: all wait or are over."""
+        for execution in self.executions.values():
+            if not execution.open or execution.token is not None:
+                continue
+            if execution.state == "Prepare":
+                answer = prepare(execution.order_id)
+                execution.state = {"passed": "Post", "cancelled": "Compensate"}.get(str(answer.get("outcome")), "Hold")
+                # What a failed Express child leaves: the check's whole answer as JSON text in the cause.
+                execution.why = {"Error": "Held" if answer.get("outcome") == "held" else "States.TaskFailed", "Cause": json.dumps(answer)}
+            elif execution.state == "Stuck":
+                self._queues.send(QueueName.WORK, json.dumps({"request": "stuck", "order_id": execution.order_id, "why": execution.why}), group=execution.order_id)
+                execution.state = "Failed"
+            else:
+                execution.token = f"token-{next(self._tokens)}-{execution.order_id}"
+                request: dict[str, object] = {"request": execution.state.lower(), "order_id": execution.order_id, "token": execution.token}
+                if execution.state == "Hold":
+                    request["why"] = execution.why
+                self._queues.send(QueueName.WORK, json.dumps(request), group=execution.order_id)
+            return True
+        return False
+
+
+class MemoryCursors:
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.claims: dict[str, datetime] = {}
+
+    def get(self, name: str) -> str | None:
+        return self.values.get(name)
+
+    def put(self, name: str, value: str) -> None:
+        self.values[name] = value
+
+    def claim(self, name: str, *, until: datetime, now: datetime) -> bool:
+        if name in self.claims and self.claims[name] > now:
+            return False
+        self.claims[name] = until
+        return True
+
+    def release_claim(self, name: str) -> None:
+        self.claims.pop(name, None)
+
+
+class MemorySecrets:
+    def __init__(self, secrets: Mapping[str, list[str]] | None = None) -> None:
+        self.cached = {name: list(found) for name, found in (secrets or {}).items()}
+        self.stored = {name: list(found) for name, found in self.cached.items()}
+        self.refreshed = 0
+
+    def webhook_secrets(self, connection: str) -> list[str]:
+        return self.cached.get(connection, [])
+
+    def refresh(self) -> bool:
+        self.refreshed += 1
+        changed = self.cached != self.stored
+        self.cached = {name: list(found) for name, found in self.stored.items()}
+        return changed
+
+
+# ------------------------------------------------------------------ the systems outside
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next ``times`` calls of a command; ``after_commit``: it was done, only the answer is lost."""
+
+    command: str
+    error: Exception
+    after_commit: bool = False
+    times: int = 1
+
+
+class MemorySystem:
+    """A system outside, any role. It recognises nothing by itself: a command that comes twice is done twice, and shows in ``done``."""
+
+    def __init__(self, manifest: ConnectorManifest, clock: SetClock) -> None:
+        self.manifest = manifest
+        self._clock = clock
+        self.done: list[tuple[str, str]] = []
+        self.intents: dict[tuple[str, str], Intent] = {}
+        self.receipts: dict[tuple[str, str], Receipt] = {}
+        self.faults: list[Fault] = []
+        self.look_ups = 0
+        self.look_up_faults: list[CrossdockError] = []
+        self.accounts: dict[str, CreditStanding] = {}
+        self.price_list: dict[str, Price] = {}
+        self.totals: dict[str, Money] = {}
+        self.total_adjustment = Decimal(0)
+        self.readings: list[StockReading] = []
+        self.poll_answers: list[PollResult | CrossdockError] = []
+        self.asked_since: list[str | None] = []
+        self.acknowledges_at_once = False
+        self.shipped_parts: set[str] = set()
+        self.on_done: Callable[[Intent, Receipt], None] = lambda intent, receipt: None
+
+    def fail(self, command: str, error: Exception, *, after_commit: bool = False, times: int = 1) -> None:
+        self.faults.append(Fault(command, error, after_commit, times))
+
+    def translate(self, delivery: Delivery) -> Translation:
+        document = json.loads(delivery.body, parse_float=Decimal)
+        if delivery.topic not in {**self.manifest.handled, **self.manifest.ignored}:
+            raise ContractDrift("UNKNOWN_EVENT", f"topic {delivery.topic} is not known")
+        if delivery.topic in self.manifest.ignored:
+            return Translation(ignored=self.manifest.ignored[delivery.topic].reason)
+        facts = [FACT.validate_json(json.dumps(fact)) for fact in document["facts"]]
+        return Translation(tuple(Occurrence(fact, datetime.fromisoformat(document["at"])) for fact in facts))
+
+    def execute(self, intent: Intent) -> Receipt:
+        fault = next((fault for fault in self.faults if fault.command == intent.type and fault.times > 0), None)
+        if fault is not None:
+            fault.times -= 1
+            if not fault.after_commit:
+                raise fault.error
+        receipt = self._do(intent)
+        if fault is not None:
+            raise fault.error
+        return receipt
+
+    def _do(self, intent: Intent) -> Receipt:
+        name = (intent.type, intent.business_id)
+        if intent.type == "CancelFulfillment" and intent.business_id in self.shipped_parts:
+            raise Rejected("ALREADY_SHIPPED", f"{intent.business_id} has left")
+        self.done.append(name)
+        receipt = Receipt(external_id=f"X-{intent.type}-{intent.business_id}"[:200])
+        if isinstance(intent, CreateSalesOrder):
+            number = f"SO-{intent.order.order_id}"
+            total = Money(amount=intent.order.total.amount + self.total_adjustment, currency=intent.order.currency)
+            line_ids = {f"{line.line_id}@{line.location}": str((index + 1) * 10000) for index, line in enumerate(intent.lines)}
+            receipt = Receipt(external_id=number, number=number, total=total, line_ids=line_ids)
+            self.totals[number] = total
+        elif isinstance(intent, ReleaseFulfillment):
+            receipt = Receipt(external_id=f"W-{intent.part.part_id}", acknowledged=self.acknowledges_at_once)
+        elif isinstance(intent, PostInvoice):
+            receipt = Receipt(external_id=f"INV-{intent.shipment_id}", number=f"INV-{intent.shipment_id}")
+        self.intents[name], self.receipts[name] = intent, receipt
+        self.on_done(intent, receipt)
+        return receipt
+
+    def look_up(self, intent: Intent) -> Receipt | None:
+        self.look_ups += 1
+        if self.look_up_faults:
+            raise self.look_up_faults.pop(0)
+        return self.receipts.get((intent.type, intent.business_id))
+
+    def poll(self, resource: str, cursor: str | None) -> PollResult:
+        self.asked_since.append(cursor)
+        answer = self.poll_answers.pop(0) if self.poll_answers else PollResult((), cursor or "0")
+        if isinstance(answer, CrossdockError):
+            raise answer
+        return answer
+
+    def credit(self, account: str) -> CreditStanding | None:
+        return self.accounts.get(account)
+
+    def prices(self, account: str, questions: Sequence[PriceQuestion]) -> list[Price | None]:
+        return [self.price_list.get(question.sku) for question in questions]
+
+    def sales_order_total(self, external_id: str) -> Money | None:
+        return self.totals.get(external_id)
+
+    def stock(self) -> list[StockReading]:
+        return list(self.readings)
+
+
+def polled(key: str, topic: str, document: Mapping[str, Any]) -> PolledItem:
+    return PolledItem(key=key, topic=topic, body=json.dumps(document).encode())
+
+
+class MemoryConnectors:
+    def __init__(self, systems: Mapping[str, MemorySystem]) -> None:
+        self.systems = dict(systems)
+
+    def connector(self, connection: str) -> MemorySystem:
+        return self.systems[connection]
+
+    def manifest(self, connection: str) -> ConnectorManifest:
+        return self.systems[connection].manifest
