@@ -17,8 +17,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return edge.problem(400, "Unreadable", "The body's encoding cannot be read.", correlation_id=correlation_id)
     try:
         told = receive(connection, headers=edge.headers_of(event), body=body, services=edge.services())
-    except Exception:
-        edge.logger.exception("webhook could not be stored", connection=connection[:40])
+    except Exception as error:
+        edge.log_failure("webhook could not be stored", error, connection=connection[:40])
         return edge.problem(503, "Try again", "The delivery could not be stored. Send it again.", correlation_id=correlation_id, headers={"Retry-After": "5"})
     edge.logger.info("webhook answered", connection=connection[:40], status=told.status, delivery_id=told.delivery_id, duplicate=told.duplicate)
     if told.status >= 400:

@@ -11,8 +11,8 @@ from crossdock import edge, v1
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         answer = v1.serve(event, edge.services())
-    except Exception:
-        edge.logger.exception("call failed unexpectedly", path=str(event.get("path"))[:200])
+    except Exception as error:
+        edge.log_failure("call failed unexpectedly", error, method=event.get("httpMethod"))
         return edge.problem(500, "Unexpected", "The call failed on this side. Try again; if it stays, name the correlation id.", correlation_id=edge.correlation_of(event))
     edge.logger.info("call answered", method=event.get("httpMethod"), status=answer["statusCode"])
     return answer

@@ -28,7 +28,14 @@ _USAGE_CODES = frozenset({"INVALID_MATCH", "INVALID_DECISION", "NOTE_MISSING"})
 
 def application() -> typer.Typer:
     """All commands: one module for each group, in the order of the help."""
-    app = typer.Typer(name="crossdock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Crossdock: orders between storefront, ERP, warehouse and 3PL.")
+    app = typer.Typer(
+        name="crossdock",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help="Crossdock: orders between storefront, ERP, warehouse and 3PL.",
+    )
     for name in _COMMANDS:
         app.command(name)(importlib.import_module(f"local.cli.{name}").command)
     for name, (module, text) in _GROUPS.items():
@@ -53,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough; Python must not try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what is no known situation is raised again, with its traceback
         return _explain(error, as_json="--json" in arguments)
     return result if isinstance(result, int) else 0
 
@@ -83,13 +90,22 @@ def _explain(error: Exception, *, as_json: bool) -> int:
         return _say(str(error), 1) if str(error) else 1
     if isinstance(error, CrossdockError):
         status = 2 if error.code in _USAGE_CODES else 1
-        return _tell(error.code, error.detail, error.remedy, [f"{path}: {problem}" for path, problem in error.fields], as_json=as_json, status=status)
+        return _tell(
+            error.code, error.detail, error.remedy, [f"{path}: {problem}" for path, problem in error.fields], as_json=as_json, status=status
+        )
     if isinstance(error, UsageProblem):
         return _tell("USAGE", str(error), "see --help", as_json=as_json, status=2)
     if isinstance(error, StackNotFound):
         return _tell("STACK_NOT_FOUND", str(error), as_json=as_json, status=2)
     if isinstance(error, TenantFileProblem):
-        return _tell("INVALID_TENANT_FILE", "the configuration cannot be used", "", [str(problem) for problem in error.problems], as_json=as_json, status=1)
+        return _tell(
+            "INVALID_TENANT_FILE",
+            "the configuration cannot be used",
+            "",
+            [str(problem) for problem in error.problems],
+            as_json=as_json,
+            status=1,
+        )
     if isinstance(error, NotUp):
         return _tell("NOT_UP", str(error), as_json=as_json, status=1)
     if isinstance(error, CommandFailed | EngineNotReady | SimulatorNotReady | RunBusy | StateUnreadable | ToolMissing | WorldUnusable):

@@ -42,7 +42,9 @@ class Plan:
     """Connection to the fields of its secret, the webhook secret among them."""
 
 
-def up(run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_file: Path | None = None, on_progress: OnProgress = in_silence) -> dict[str, Any]:
+def up(
+    run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_file: Path | None = None, on_progress: OnProgress = in_silence
+) -> dict[str, Any]:
     """Bring the tenants up (all there are, when none is named) and return the object `local up --json` prints. Doing it again repairs and updates."""
     root = run.directory.root
     known = tenant_files.names(root)
@@ -111,7 +113,9 @@ def _standing(configuration: Path) -> dict[str, Any]:
     return found
 
 
-def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def overlay(
+    specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """The deployment overlay: simulators in the vendors' places, and polls every second."""
     tenants: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -145,7 +149,9 @@ def _connect(run: LocalRun, state: RunState, wanted: Plan) -> None:
         if wanted.spec.connections[simulator.connection].role is Role.STOREFRONT:
             simulator = _adopting(run, simulator, adopt)
         if simulator.connection in hooks:
-            control.put(simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]})
+            control.put(
+                simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]}
+            )
 
 
 def _adopting(run: LocalRun, simulator: SimulatorState, adopt: Mapping[str, str]) -> SimulatorState:
@@ -171,7 +177,9 @@ def _count_stock(stack: Stack, wanted: Plan, say: Callable[[str], None]) -> None
     while missing:
         if time.monotonic() > give_up:
             shown = ", ".join(f"{sku}@{code}" for sku, code in sorted(missing)[:5])
-            say(f"{wanted.spec.tenant}: {len(missing)} of {len(expected)} stock counts have not come ({shown} ...): see `crossdock exceptions list` and `crossdock dlq list`")
+            say(
+                f"{wanted.spec.tenant}: {len(missing)} of {len(expected)} stock counts have not come ({shown} ...): see `crossdock exceptions list` and `crossdock dlq list`"
+            )
             return
         time.sleep(0.2)
         missing -= set(stack.services.stock.levels(missing))
@@ -183,7 +191,10 @@ def endpoints(run: LocalRun, state: RunState, tenants: Sequence[str]) -> dict[st
         raise StackNotFound("nothing is up here: run `crossdock local up`")
     use_engine(state.engine.url)
     manifests = tenant_files.manifests(run.directory.root)
-    return {"engine_url": state.engine.url, "tenants": {name: _doors(local(name, run.directory.root), state, manifests) for name in tenants}}
+    return {
+        "engine_url": state.engine.url,
+        "tenants": {name: _doors(local(name, run.directory.root), state, manifests) for name in tenants},
+    }
 
 
 def _doors(stack: Stack, state: RunState, manifests: Mapping[str, ConnectorManifest]) -> dict[str, Any]:
@@ -191,7 +202,11 @@ def _doors(stack: Stack, state: RunState, manifests: Mapping[str, ConnectorManif
     webhooks = {}
     for connection, url in stack.webhook_urls().items():
         contract = manifests[stack.spec.connections[connection].connector].webhooks
-        webhooks[connection] = {"url": url, "secret": value.get(connection, {}).get(_WEBHOOK_SECRET, ""), "scheme": contract.signature.scheme if contract else ""}
+        webhooks[connection] = {
+            "url": url,
+            "secret": value.get(connection, {}).get(_WEBHOOK_SECRET, ""),
+            "scheme": contract.signature.scheme if contract else "",
+        }
     return {
         "api_url": stack.api_url,
         "console_url": "",

@@ -27,7 +27,7 @@ class Reply:
         return json.loads(self.body, parse_float=Decimal)
 
 
-class ControlFailed(RuntimeError):  # noqa: N818 - it names the situation
+class ControlFailed(RuntimeError):
     """A door that should have opened did not; the message says which and what it answered."""
 
 

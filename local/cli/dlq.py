@@ -29,7 +29,10 @@ def list_queues(stack: Stack, screen: Screen, match: Match = None) -> None:
         codes = Counter(letter["code"] or "(not indexed yet)" for letter in letters)
         found.append({"queue": queue.value, "messages": len(letters), "codes": dict(codes.most_common())})
     screen.show(
-        found, lambda: screen.table("dead letters", ["queue", "messages", "classes"], [(line["queue"], line["messages"], _counted(line["codes"])) for line in found])
+        found,
+        lambda: screen.table(
+            "dead letters", ["queue", "messages", "classes"], [(line["queue"], line["messages"], _counted(line["codes"])) for line in found]
+        ),
     )
 
 
@@ -54,7 +57,16 @@ def peek(
             f"dead letters of {queue.value}",
             ["subject", "code", "connection", "what", "tries", "sent", "detail", "exception"],
             [
-                (line["subject"], line["code"], line["connection"], line["command"], line["tries"], line["sent_at"][:19], line["detail"][:90], line["exception_id"])
+                (
+                    line["subject"],
+                    line["code"],
+                    line["connection"],
+                    line["command"],
+                    line["tries"],
+                    line["sent_at"][:19],
+                    line["detail"][:90],
+                    line["exception_id"],
+                )
                 for line in found
             ],
             empty="none",
@@ -99,7 +111,7 @@ def redrive(
             dry_run=dry_run,
             per_second=rate,
             limit=left,
-            on_progress=lambda sent, name=each: screen.say(f"{name.value}: {sent} sent") if sent % 25 == 0 else None,
+            on_progress=lambda sent: screen.say(f"{sent} sent") if sent % 25 == 0 else None,
         )
         results.append({"queue": each.value, **asdict(report)})
         if left is not None:
@@ -107,4 +119,7 @@ def redrive(
             if left <= 0:
                 break
     title = "would be sent round again" if dry_run else "sent round again"
-    screen.show(results, lambda: screen.table(title, ["queue", "matched", "sent"], [(line["queue"], line["matched"], line["sent"]) for line in results]))
+    screen.show(
+        results,
+        lambda: screen.table(title, ["queue", "matched", "sent"], [(line["queue"], line["matched"], line["sent"]) for line in results]),
+    )

@@ -22,7 +22,11 @@ def command(screen: Screen) -> None:
     rows = [{**asdict(finding), "needed": finding in needed} for finding in (*needed, *optional)]
 
     def draw() -> None:
-        screen.table("", ["what", "needed", "ok", "found", "how to get it"], [(row["name"], row["needed"], row["ok"], row["found"], "" if row["ok"] else row["remedy"]) for row in rows])
+        screen.table(
+            "",
+            ["what", "needed", "ok", "found", "how to get it"],
+            [(row["name"], row["needed"], row["ok"], row["found"], "" if row["ok"] else row["remedy"]) for row in rows],
+        )
 
     screen.show({"ok": all(finding.ok for finding in needed), "findings": rows}, draw)
     if not all(finding.ok for finding in needed):
@@ -38,7 +42,9 @@ def _ports() -> Finding:
 
 def _uv() -> Finding:
     found = shutil.which("uv")
-    return Finding("uv", bool(found), found or "not on PATH", "only for changing dependencies and building the AWS layer: `make setup` brings its own")
+    return Finding(
+        "uv", bool(found), found or "not on PATH", "only for changing dependencies and building the AWS layer: `make setup` brings its own"
+    )
 
 
 def _browser() -> Finding:

@@ -115,7 +115,9 @@ def find(stack: Stack, name: str) -> ExceptionRecord:
     store = stack.services.exceptions
     found = [each for each in (*store.listed(closed=False), *store.listed(closed=True)) if each.exception_id.startswith(name)]
     if len(found) != 1:
-        raise NotOk(f"several exceptions begin with {name}" if found else f"there is no exception {name}: see `crossdock exceptions list --all`")
+        raise NotOk(
+            f"several exceptions begin with {name}" if found else f"there is no exception {name}: see `crossdock exceptions list --all`"
+        )
     return found[0]
 
 
@@ -147,7 +149,12 @@ def show(stack: Stack, screen: Screen, exception_id: ExceptionId) -> None:
                 "runbook": record.runbook,
             },
         )
-        screen.table("history", ["at", "who", "what", "note"], [(entry.at, entry.actor, entry.action, entry.note) for entry in record.history], empty="none yet")
+        screen.table(
+            "history",
+            ["at", "who", "what", "note"],
+            [(entry.at, entry.actor, entry.action, entry.note) for entry in record.history],
+            empty="none yet",
+        )
         screen.write(f"{kind}:")
         screen.write(body.decode(errors="replace"))
 
@@ -161,7 +168,9 @@ def edit(
     screen: Screen,
     exception_id: ExceptionId,
     file: Annotated[Path | None, typer.Option("--file", metavar="F", help="The corrected payload; - is standard input.")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field, such as line_items.0.sku=AC-1; repeatable.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field, such as line_items.0.sku=AC-1; repeatable.")
+    ] = None,
     editor: Annotated[bool, typer.Option("--editor", help="Open the payload in $EDITOR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -176,10 +185,12 @@ def edit(
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     else:
         body = _in_editor(body)
-    if dry_run:
-        found = exceptions.preflight(record.exception_id, body, stack.services)
-    else:
-        found = exceptions.edit(record.exception_id, body, actor=actor(), services=stack.services)
+    services = stack.services
+    found = (
+        exceptions.preflight(record.exception_id, body, services)
+        if dry_run
+        else exceptions.edit(record.exception_id, body, actor=actor(), services=services)
+    )
     value = {
         "exception_id": record.exception_id,
         "ok": found.ok,
@@ -267,12 +278,21 @@ def retry(stack: Stack, screen: Screen, exception_ids: Annotated[list[str], type
     for name in exception_ids:
         try:
             record = find(stack, name)
-            results.append({"exception_id": record.exception_id, "ok": True, "result": exceptions.retry(record.exception_id, actor=actor(), services=stack.services, letters=stack.letters)})
+            results.append(
+                {
+                    "exception_id": record.exception_id,
+                    "ok": True,
+                    "result": exceptions.retry(record.exception_id, actor=actor(), services=stack.services, letters=stack.letters),
+                }
+            )
         except NotOk as error:
             results.append({"exception_id": name, "ok": False, "result": str(error)})
         except CrossdockError as error:
             results.append({"exception_id": name, "ok": False, "result": _sentence(error)})
-    screen.show(results, lambda: screen.table("", ["exception", "ok", "result"], [(line["exception_id"], line["ok"], line["result"]) for line in results]))
+    screen.show(
+        results,
+        lambda: screen.table("", ["exception", "ok", "result"], [(line["exception_id"], line["ok"], line["result"]) for line in results]),
+    )
     if not all(line["ok"] for line in results):
         raise NotOk("")
 
@@ -292,7 +312,9 @@ def resolve(
 ) -> None:
     """Decide; the reason goes on the record."""
     record = find(stack, exception_id)
-    result = exceptions.resolve(record.exception_id, decision=decision.value, note=note, actor=actor(), services=stack.services, letters=stack.letters)
+    result = exceptions.resolve(
+        record.exception_id, decision=decision.value, note=note, actor=actor(), services=stack.services, letters=stack.letters
+    )
     _shown(stack, screen, record.exception_id, result)
 
 

@@ -28,7 +28,13 @@ def show(stack: Stack, screen: Screen, sku: Annotated[str, typer.Argument(help="
     unit = article.base_unit if article else ""
     total = sum((level.available for level in levels), Decimal(0))
     screen.show(
-        {"sku": sku, "title": article.title if article else "", "unit": unit, "available": total, "locations": [{**level.as_json(), "available": level.available} for level in levels]},
+        {
+            "sku": sku,
+            "title": article.title if article else "",
+            "unit": unit,
+            "available": total,
+            "locations": [{**level.as_json(), "available": level.available} for level in levels],
+        },
         lambda: screen.table(
             f"{sku} {article.title if article else ''}".strip(),
             ["location", "on hand", "committed", "safety", f"available ({unit})", "counted"],

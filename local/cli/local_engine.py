@@ -25,7 +25,9 @@ def up_command(
     screen: Screen,
     tenant: Annotated[list[str] | None, typer.Option("--tenant", metavar="NAME", help="Repeatable; all tenants without it.")] = None,
     enforce_iam: EnforceIam = False,
-    record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Record every exchange with the simulators, one JSON line each.")] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Record every exchange with the simulators, one JSON line each.")
+    ] = None,
 ) -> None:
     """Start engine and simulators, deploy the stacks, print the doors. Returns; everything stays up."""
     began = time.monotonic()
@@ -55,7 +57,12 @@ def status(screen: Screen) -> None:
     value = {"up": found.up, "tenants": tenants, "parts": found.parts, "leftovers": found.leftovers}
 
     def table() -> None:
-        screen.table("", ["part", "running", "answers", "address", "log"], [(part.name, part.running, part.healthy, part.url, part.log) for part in found.parts], empty="nothing is up")
+        screen.table(
+            "",
+            ["part", "running", "answers", "address", "log"],
+            [(part.name, part.running, part.healthy, part.url, part.log) for part in found.parts],
+            empty="nothing is up",
+        )
         if tenants:
             screen.write(f"tenants: {', '.join(tenants)}")
         if found.leftovers:
@@ -92,5 +99,3 @@ def draw(screen: Screen, doors: dict[str, Any]) -> None:
         rows += [(f"simulator {connection}", f"{url}/_state", "") for connection, url in tenant["simulators"].items()]
         screen.table(name, ["door", "where", "how"], rows)
     screen.write("next: crossdock demo, or crossdock orders list --tenant NAME; crossdock local down ends it all")
-
-

@@ -62,8 +62,22 @@ def draw_list(screen: Screen, records: list[OrderRecord]) -> None:
     for record in records:
         line = summary(record)
         parts = ", ".join(f"{part['location']} {part['status']}" for part in line["parts"])
-        rows.append((line["order_id"], line["number"], line["status"], line["total"], line["account"], parts, line["sales_order"], line["invoices"], len(line["open_exceptions"]) or ""))
-    screen.table("orders", ["order", "number", "status", "total", "account", "parts", "ERP order", "invoices", "exceptions"], rows, empty="none")
+        rows.append(
+            (
+                line["order_id"],
+                line["number"],
+                line["status"],
+                line["total"],
+                line["account"],
+                parts,
+                line["sales_order"],
+                line["invoices"],
+                len(line["open_exceptions"]) or "",
+            )
+        )
+    screen.table(
+        "orders", ["order", "number", "status", "total", "account", "parts", "ERP order", "invoices", "exceptions"], rows, empty="none"
+    )
 
 
 def find(stack: Stack, name: str) -> OrderRecord:
@@ -72,11 +86,17 @@ def find(stack: Stack, name: str) -> OrderRecord:
     if record is not None:
         return record
     numbers = {name, f"#{name}"}
-    found = [each for each in stack.services.orders.every() if each.order is not None and (each.order.number in numbers or each.order.external_id == name)]
+    found = [
+        each
+        for each in stack.services.orders.every()
+        if each.order is not None and (each.order.number in numbers or each.order.external_id == name)
+    ]
     if len(found) > 1:
         raise NotOk(f"several orders are called {name}: {', '.join(each.order_id for each in found)}")
     if not found:
-        raise NotOk(f"there is no order {name}: see `crossdock orders list`, and `crossdock exceptions list` for what has not become an order")
+        raise NotOk(
+            f"there is no order {name}: see `crossdock orders list`, and `crossdock exceptions list` for what has not become an order"
+        )
     return found[0]
 
 
@@ -94,7 +114,12 @@ def draw(screen: Screen, record: OrderRecord) -> None:
     facts: dict[str, object] = {"status": record.status, "accepted": record.accepted_at, "account": record.account}
     if order is not None:
         place = order.ship_to
-        facts |= {"number": order.number, "ship to": f"{place.name}, {place.city}, {place.region} {place.country}", "total": str(order.total), "freight": f"{order.freight} {order.shipping_method}"}
+        facts |= {
+            "number": order.number,
+            "ship to": f"{place.name}, {place.city}, {place.region} {place.country}",
+            "total": str(order.total),
+            "freight": f"{order.freight} {order.shipping_method}",
+        }
     if record.sales_order is not None:
         facts |= {"ERP order": record.sales_order.number, "ERP total": str(record.sales_order.total or "")}
     if record.waiting is not None:
@@ -104,7 +129,11 @@ def draw(screen: Screen, record: OrderRecord) -> None:
     facts["open exceptions"] = record.open_exceptions
     screen.facts(record.order_id, facts)
     if order is not None:
-        screen.table("lines", ["line", "SKU", "quantity", "unit price", "net", "tax"], [(line.line_id, line.sku, str(line.quantity), str(line.unit_price), str(line.net), str(line.tax)) for line in order.lines])
+        screen.table(
+            "lines",
+            ["line", "SKU", "quantity", "unit price", "net", "tax"],
+            [(line.line_id, line.sku, str(line.quantity), str(line.unit_price), str(line.net), str(line.tax)) for line in order.lines],
+        )
     screen.table(
         "parts",
         ["part", "location", "by", "status", "their number", "acknowledged", "lines"],
@@ -126,7 +155,14 @@ def draw(screen: Screen, record: OrderRecord) -> None:
         "shipments",
         ["shipment", "from", "tracking", "told the storefront", "invoice", "late"],
         [
-            (booked.shipment.shipment_id, booked.location, [package.tracking_number for package in booked.shipment.packages], booked.confirmed, booked.invoice_number, booked.late)
+            (
+                booked.shipment.shipment_id,
+                booked.location,
+                [package.tracking_number for package in booked.shipment.packages],
+                booked.confirmed,
+                booked.invoice_number,
+                booked.late,
+            )
             for booked in record.shipments
         ],
         empty="none yet",
@@ -140,7 +176,13 @@ def trace(stack: Stack, screen: Screen, order_id: OrderId) -> None:
     record = find(stack, order_id)
     entries = stack.services.audit.entries(record.order_id)
     broken = broken_links(entries)
-    found = {"order_id": record.order_id, "status": record.status.value, "documents": documents(record), "timeline": entries, "chain": {"whole": not broken, "problems": broken}}
+    found = {
+        "order_id": record.order_id,
+        "status": record.status.value,
+        "documents": documents(record),
+        "timeline": entries,
+        "chain": {"whole": not broken, "problems": broken},
+    }
     screen.show(found, lambda: draw_trace(screen, record, entries, broken))
     if broken:
         raise NotOk("")
@@ -176,5 +218,12 @@ def draw_trace(screen: Screen, record: OrderRecord, entries: list[AuditEntry], b
         [(entry.sequence, f"{entry.at:%H:%M:%S.%f}"[:-3], entry.actor, entry.action, entry.summary) for entry in entries],
         empty="nothing on record",
     )
-    screen.table("documents", ["system", "document", "number"], [(line["system"], line["document"], line["number"]) for line in documents(record)], empty="none yet")
-    screen.write("the record is whole: every entry follows the one before it" if not broken else "THE RECORD WAS CHANGED: " + "; ".join(broken))
+    screen.table(
+        "documents",
+        ["system", "document", "number"],
+        [(line["system"], line["document"], line["number"]) for line in documents(record)],
+        empty="none yet",
+    )
+    screen.write(
+        "the record is whole: every entry follows the one before it" if not broken else "THE RECORD WAS CHANGED: " + "; ".join(broken)
+    )

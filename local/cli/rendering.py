@@ -19,7 +19,6 @@ from rich.table import Table
 
 from crossdock.domain.model import Model, plain, rfc3339
 
-
 _PIPED_WIDTH = 220
 
 

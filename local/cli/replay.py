@@ -47,7 +47,17 @@ def command(
     begin, end = moment(since, now), moment(until, now) if until else now
     found = chosen(stack.services, connection, begin, end, match)[:limit]
     screen.say(f"{len(found)} deliveries of {connection} between {begin:%Y-%m-%d %H:%M:%S} and {end:%Y-%m-%d %H:%M:%S} UTC")
-    sent = 0 if dry_run else replay(found, stack.services, actor=actor(), per_second=rate, on_progress=lambda count: screen.say(f"{count} sent") if count % 25 == 0 else None)
+    sent = (
+        0
+        if dry_run
+        else replay(
+            found,
+            stack.services,
+            actor=actor(),
+            per_second=rate,
+            on_progress=lambda count: screen.say(f"{count} sent") if count % 25 == 0 else None,
+        )
+    )
     topics = Counter(note.topic for note in found)
     value: dict[str, Any] = {
         "connection": connection,
@@ -78,13 +88,21 @@ def moment(text: str, now: datetime) -> datetime:
 def chosen(services: Services, connection: str, since: datetime, until: datetime, match: str | None) -> list[DeliveryNote]:
     """The stored deliveries in question, the oldest first."""
     fits = cast("Callable[[DeliveryNote], bool]", dead_letters.matcher(match, cast("Any", _facts)))
-    found = [note for note in services.deliveries.every() if note.connection == connection and since <= note.received_at <= until and fits(note)]
+    found = [
+        note for note in services.deliveries.every() if note.connection == connection and since <= note.received_at <= until and fits(note)
+    ]
     return sorted(found, key=lambda note: note.received_at)
 
 
 def _facts(note: DeliveryNote) -> dict[str, str]:
     """What filters work on."""
-    return {"topic": note.topic, "status": note.status.value, "delivery_id": note.delivery_id, "events": " ".join(note.events), "connection": note.connection}
+    return {
+        "topic": note.topic,
+        "status": note.status.value,
+        "delivery_id": note.delivery_id,
+        "events": " ".join(note.events),
+        "connection": note.connection,
+    }
 
 
 def replay(
@@ -101,7 +119,14 @@ def replay(
         now = services.clock.now()
         services.deliveries.settle(note.delivery_id, DeliveryStatus.RECEIVED, now=now, reason=f"replayed by {actor}")
         services.queues.send(QueueName.INBOUND, inbound_message(note.delivery_id), group=note.connection)
-        services.audit.append(note.delivery_id, actor=actor, action="DeliveryReplayed", summary=f"{note.topic} sent round again", details={"was": note.status.value}, at=now)
+        services.audit.append(
+            note.delivery_id,
+            actor=actor,
+            action="DeliveryReplayed",
+            summary=f"{note.topic} sent round again",
+            details={"was": note.status.value},
+            at=now,
+        )
         on_progress(sent)
         pause(1.0 / per_second)
     return len(notes)

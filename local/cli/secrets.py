@@ -25,7 +25,12 @@ Connection = Annotated[str, typer.Option("--connection", metavar="C", help="The 
 
 @app.command("set")
 @on_stack
-def set_field(stack: Stack, screen: Screen, connection: Connection, field: Annotated[str, typer.Option("--field", metavar="K", help="The field's name in the manifest.")]) -> None:
+def set_field(
+    stack: Stack,
+    screen: Screen,
+    connection: Connection,
+    field: Annotated[str, typer.Option("--field", metavar="K", help="The field's name in the manifest.")],
+) -> None:
     """Put one field; the value comes from standard input, so that it stands in no shell history."""
     allowed = _fields(_manifest(stack, connection))
     if field not in allowed:
@@ -83,21 +88,36 @@ def made_for(manifest: ConnectorManifest) -> str:
 def status(stack: Stack, screen: Screen) -> None:
     """Which fields are set and how old they are; never a value. Exit code 1 when one is missing."""
     secret, changed = stack.read_secret(), stack.secret_changed_at()
-    rows = []
-    for connection in stack.spec.connections:
-        fields = secret.get(connection, {})
-        for field in _fields(_manifest(stack, connection)):
-            rows.append({"connection": connection, "field": field, "set": bool(fields.get(field)), "rotated_at": fields.get("rotated_at") if field == _WEBHOOK else None, "previous": field == _WEBHOOK and bool(fields.get(_PREVIOUS))})
+    rows = [
+        _row(connection, field, secret.get(connection, {}))
+        for connection in stack.spec.connections
+        for field in _fields(_manifest(stack, connection))
+    ]
     found = {"tenant": stack.tenant, "changed_at": changed, "fields": rows}
 
     def draw() -> None:
-        screen.table("secrets", ["connection", "field", "set", "rotated", "previous kept"], [(row["connection"], row["field"], row["set"], row["rotated_at"], row["previous"]) for row in rows])
+        screen.table(
+            "secrets",
+            ["connection", "field", "set", "rotated", "previous kept"],
+            [(row["connection"], row["field"], row["set"], row["rotated_at"], row["previous"]) for row in rows],
+        )
         if changed is not None:
             screen.write(f"last written {changed:%Y-%m-%d %H:%M:%S}, {(datetime.now(UTC) - changed).days} days ago")
 
     screen.show(found, draw)
     if not all(row["set"] for row in rows):
         raise NotOk("")
+
+
+def _row(connection: str, field: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    hook = field == _WEBHOOK
+    return {
+        "connection": connection,
+        "field": field,
+        "set": bool(fields.get(field)),
+        "rotated_at": fields.get("rotated_at") if hook else None,
+        "previous": hook and bool(fields.get(_PREVIOUS)),
+    }
 
 
 def _manifest(stack: Stack, connection: str) -> ConnectorManifest:
@@ -118,4 +138,6 @@ def _from_input(prompt: str) -> str:
 
 
 def _note(stack: Stack, connection: str, what: str) -> None:
-    stack.services.audit.append(f"connection-{connection}", actor=actor(), action="SecretChanged", summary=what, details={}, at=stack.services.clock.now())
+    stack.services.audit.append(
+        f"connection-{connection}", actor=actor(), action="SecretChanged", summary=what, details={}, at=stack.services.clock.now()
+    )

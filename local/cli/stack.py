@@ -26,7 +26,7 @@ from local.engine.toolchain import project_root
 _PREFIX = "crossdock-"
 
 
-class StackNotFound(LookupError):  # noqa: N818 - it names the situation
+class StackNotFound(LookupError):
     """There is no such stack, or it is not clear which one is meant; the message says what to do."""
 
 
@@ -46,7 +46,15 @@ class Where:
 class Stack:
     """One tenant's deployed stack and everything a command needs of it, made when first asked for."""
 
-    def __init__(self, outputs: Mapping[str, str], session: boto3.session.Session, *, root: Path, engine_url: str | None = None, overlay: Path | None = None) -> None:
+    def __init__(
+        self,
+        outputs: Mapping[str, str],
+        session: boto3.session.Session,
+        *,
+        root: Path,
+        engine_url: str | None = None,
+        overlay: Path | None = None,
+    ) -> None:
         self.outputs = dict(outputs)
         self.tenant = self.outputs["Tenant"]
         self.session = session
@@ -81,7 +89,10 @@ class Stack:
     def api_keys(self) -> dict[str, str]:
         """Client: its key for /v1."""
         gateway = self.session.client("apigateway")
-        return {client: gateway.get_api_key(apiKey=key_id, includeValue=True)["value"] for client, key_id in json.loads(self.outputs["ApiKeyIds"]).items()}
+        return {
+            client: gateway.get_api_key(apiKey=key_id, includeValue=True)["value"]
+            for client, key_id in json.loads(self.outputs["ApiKeyIds"]).items()
+        }
 
     def invoke(self, function: str, event: Mapping[str, Any] | None = None) -> Any:
         """Call one of the stack's functions, by its folder's name, and wait for the answer. Raises RuntimeError when it failed."""
@@ -119,7 +130,11 @@ def find(where: Where, root: Path | None = None) -> Stack:
         place = "deploy it with `cdk deploy`" if where.on_aws else f"`crossdock local up --tenant {where.tenant}`"
         raise StackNotFound(f"there is no stack of the tenant {where.tenant!r} here: {place}")
     if not known:
-        raise StackNotFound("no Crossdock stack is deployed here: `cdk deploy` makes one" if where.on_aws else "no tenant is deployed here: run `crossdock local up`")
+        raise StackNotFound(
+            "no Crossdock stack is deployed here: `cdk deploy` makes one"
+            if where.on_aws
+            else "no tenant is deployed here: run `crossdock local up`"
+        )
     if len(known) > 1:
         raise StackNotFound(f"several tenants are up: add --tenant {' or --tenant '.join(sorted(known))}")
     only = next(iter(known.values()))
@@ -134,7 +149,8 @@ def local(tenant: str, root: Path) -> Stack:
 def stacks(session: boto3.session.Session, tenant: str | None) -> dict[str, dict[str, str]]:
     """Tenant to the outputs of its stack, for one tenant or all of them."""
     client = session.client("cloudformation")
-    pages = client.get_paginator("describe_stacks").paginate(**({"StackName": f"{_PREFIX}{tenant.replace('_', '-')}"} if tenant else {}))
+    paginator = client.get_paginator("describe_stacks")
+    pages = paginator.paginate(StackName=f"{_PREFIX}{tenant.replace('_', '-')}") if tenant else paginator.paginate()
     found: dict[str, dict[str, str]] = {}
     try:
         for page in pages:

@@ -34,13 +34,32 @@ def list_tenants(screen: Screen) -> None:
             rows.append({"tenant": name, "ok": False, "problems": [str(problem) for problem in error.problems]})
         else:
             connections = {connection: each.connector for connection, each in spec.connections.items()}
-            rows.append({"tenant": name, "ok": True, "title": spec.title, "partner": spec.partner, "connections": connections, "locations": list(spec.locations)})
+            rows.append(
+                {
+                    "tenant": name,
+                    "ok": True,
+                    "title": spec.title,
+                    "partner": spec.partner,
+                    "connections": connections,
+                    "locations": list(spec.locations),
+                }
+            )
     screen.show(
         rows,
         lambda: screen.table(
             "tenants",
             ["tenant", "ok", "title", "partner", "connections", "locations"],
-            [(row["tenant"], row["ok"], row.get("title", f"{len(row.get('problems', []))} problem(s)"), row.get("partner"), ", ".join(f"{name} ({connector})" for name, connector in row.get("connections", {}).items()), row.get("locations", [])) for row in rows],
+            [
+                (
+                    row["tenant"],
+                    row["ok"],
+                    row.get("title", f"{len(row.get('problems', []))} problem(s)"),
+                    row.get("partner"),
+                    ", ".join(f"{name} ({connector})" for name, connector in row.get("connections", {}).items()),
+                    row.get("locations", []),
+                )
+                for row in rows
+            ],
             empty="none",
         ),
     )
@@ -58,7 +77,10 @@ def validate(screen: Screen, name: Annotated[str | None, typer.Argument(help="On
             tenant_files.load(each, root)
         except TenantFileProblem as error:
             problems += error.problems
-    found = [{"file": str(problem.file), "line": problem.line, "path": problem.path, "problem": problem.problem, "remedy": problem.remedy} for problem in problems]
+    found = [
+        {"file": str(problem.file), "line": problem.line, "path": problem.path, "problem": problem.problem, "remedy": problem.remedy}
+        for problem in problems
+    ]
 
     def draw() -> None:
         for problem in problems:
@@ -117,7 +139,10 @@ def diff(stack: Stack, screen: Screen) -> None:
     standing = deployed.configuration(stack)
     lines = list(differences(standing.as_json(), stack.spec.as_json()))
     value = [{"path": path, "deployed": before, "file": after} for path, before, after in lines]
-    screen.show({"tenant": stack.tenant, "same": not lines, "differences": value}, lambda: screen.table(f"{stack.tenant}: deployed and configured", ["field", "deployed", "file"], lines, empty="no difference"))
+    screen.show(
+        {"tenant": stack.tenant, "same": not lines, "differences": value},
+        lambda: screen.table(f"{stack.tenant}: deployed and configured", ["field", "deployed", "file"], lines, empty="no difference"),
+    )
     if lines:
         raise NotOk("")
 
@@ -129,5 +154,3 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
             yield from differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
     elif before != after:
         yield path, before, after
-
-

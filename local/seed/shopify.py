@@ -39,7 +39,12 @@ def _number(code: str) -> int:
 
 def _location(spec: TenantSpec, code: str, connection: str) -> dict[str, Any]:
     location = spec.locations[code]
-    return {"id": _number(location.codes[connection]), "name": location.title, "province_code": location.region, "country_code": location.country}
+    return {
+        "id": _number(location.codes[connection]),
+        "name": location.title,
+        "province_code": location.region,
+        "country_code": location.country,
+    }
 
 
 def _sku(spec: TenantSpec, sku: str, connection: str) -> str | None:
@@ -57,7 +62,10 @@ def _variants(spec: TenantSpec, connection: str, world: World) -> list[dict[str,
 
 
 def _unmapped(spec: TenantSpec, connection: str, world: World) -> list[dict[str, Any]]:
-    return [_variant(item.sku, item.title, world.list_prices[item.means], _shelf(spec, connection, world.stock[item.means])) for item in world.unmapped]
+    return [
+        _variant(item.sku, item.title, world.list_prices[item.means], _shelf(spec, connection, world.stock[item.means]))
+        for item in world.unmapped
+    ]
 
 
 def _variant(sku: str, title: str, price: Decimal, stock: dict[str, int]) -> dict[str, Any]:

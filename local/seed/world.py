@@ -65,7 +65,7 @@ class World(Model):
         return next(buyer for buyer in self.buyers if buyer.account == account)
 
 
-class WorldUnusable(ValueError):  # noqa: N818 - it names the situation
+class WorldUnusable(ValueError):
     """A world file is wrong; the message names the file and every problem."""
 
 
@@ -100,7 +100,9 @@ def _buyers_of(spec: TenantSpec) -> tuple[Buyer, ...]:
     for account in spec.cross_references.default_accounts.values():
         known.setdefault(account, {})
     first = next(iter(spec.locations.values()))
-    address = Place(address1="100 Market Street", city="Springfield", region=first.region or "IL", postal_code="62701", country=first.country)
+    address = Place(
+        address1="100 Market Street", city="Springfield", region=first.region or "IL", postal_code="62701", country=first.country
+    )
     return tuple(
         Buyer(
             account=account,

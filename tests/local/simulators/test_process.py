@@ -111,9 +111,7 @@ def wait_for(reached: Callable[[], bool]) -> None:
     pytest.fail("it never happened")
 
 
-def test_a_killed_simulator_ships_what_it_was_about_to_ship(
-    start: Callable[[], tuple[subprocess.Popen[bytes], int]], listener: tuple[str, list[str]]
-) -> None:
+def test_a_killed_simulator_ships_what_it_was_about_to_ship(start: Callable[[], tuple[subprocess.Popen[bytes], int]], listener: tuple[str, list[str]]) -> None:
     process, port = start()
     order = ask(port, "POST", "/2026-01/order", ORDER)
     process.kill()

@@ -33,7 +33,6 @@ from crossdock.domain.errors import NeedsPerson
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.tenant import CrossReference, TenantSpec
 from crossdock.flows.services import Services
-from crossdock.http import OutboundHttp
 
 _CONNECTORS = Path(__file__).parent / "connectors"
 
@@ -70,6 +69,8 @@ class ConfiguredConnectors:
 
     def connector(self, connection: str) -> Connector:
         if connection not in self._made:
+            from crossdock.http import OutboundHttp  # here: most functions never call out, and it is a good part of their cold start
+
             manifest, configured = self.manifest(connection), self._spec.connections[connection]
             own = urlsplit(configured.base_url)
             self._made[connection] = load(configured.connector)(
@@ -77,13 +78,18 @@ class ConfiguredConnectors:
                     tenant=self._spec.tenant,
                     connection=connection,
                     base_url=configured.base_url,
-                    settings=configured.settings,
+                    settings={"worked_locations": self._worked(connection), **configured.settings},
                     credentials=lambda: self._secret.credentials(connection),
                     http=OutboundHttp(hosts=[*manifest.hosts, own.netloc], name=connection),
                     clock=SystemClock(),
                 )
             )
         return self._made[connection]
+
+
+    def _worked(self, connection: str) -> str:
+        """The connection's own codes of the locations that it works, by comma."""
+        return ",".join(location.codes[connection] for location in self._spec.locations.values() if location.connection == connection)
 
 
 @cache
@@ -132,8 +138,12 @@ def function_clients() -> Clients:
     return Clients()
 
 
+LETTERS_SECONDS = 15
+"""How long the function looks into one queue's dead letters: three times within its minute. The next round meets the others."""
+
+
 def function_dead_letters() -> SqsDeadLetters:
-    return SqsDeadLetters(function_clients(), Settings.from_environment())
+    return SqsDeadLetters(function_clients(), Settings.from_environment(), walk_seconds=LETTERS_SECONDS)
 
 
 def function_delay() -> SqsDelay:

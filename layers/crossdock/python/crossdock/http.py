@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import fnmatch
+import random
+import ssl
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.util.retry import Retry
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
-from crossdock.domain.errors import NeedsPerson, RetryLater, UnknownOutcome
+from crossdock.domain.errors import CrossdockError, NeedsPerson, RetryLater, UnknownOutcome
 
 DEFAULT_TIMEOUT_SECONDS = 20.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+READ_TRIES = 3
+SHORTEST_TRY_SECONDS = 0.5
+"""With less than this left of a read's time, another try is not worth its connection."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,14 @@ class Answer:
     body: bytes
 
 
-def _was_never_sent(error: requests.RequestException) -> bool:
+def _was_never_sent(error: BaseException) -> bool:
     """True when no byte of the request can have reached the other side."""
+    if isinstance(error, ValueError) and not isinstance(error, HTTPError):
+        return True  # a URL or header that cannot be written down: refused on this side
     reason: BaseException | None = error
     seen = 0
     while reason is not None and seen < 10:
-        if isinstance(reason, NewConnectionError | ConnectTimeoutError | NameResolutionError | requests.ConnectTimeout):
+        if isinstance(reason, NewConnectionError | ConnectTimeoutError | NameResolutionError | requests.ConnectTimeout | ssl.SSLCertVerificationError):
             return True
         inner = reason.args[0] if reason.args and isinstance(reason.args[0], BaseException) else None
         reason = getattr(reason, "reason", None) or inner or reason.__cause__ or reason.__context__
@@ -43,18 +51,23 @@ def _was_never_sent(error: requests.RequestException) -> bool:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
-    """The Retry-After header (or its x- spelling) in whole seconds (RFC 9110 10.2.3, delay form), if it is one."""
+    """The Retry-After header (or its x- spelling) in whole seconds, if it is readable: RFC 9110 10.2.3, the delay or the date;
+    a date is measured from the answer's own Date, so that nobody's clock matters."""
     value = headers.get("retry-after") or headers.get("x-retry-after") or ""
     try:
         return max(0, int(float(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return max(0, int((parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()))
+    except (ValueError, TypeError):
         return None
 
 
 class OutboundHttp:
     """One pooled session per connection, with its allow-list of hosts. Implements ``HttpPort``.
 
-    Reads are retried twice within the call on a lost connection; writes never are: whoever holds the effect ledger decides that.
+    Reads are tried up to three times within the call's time on a lost connection; writes never are: whoever holds the effect ledger decides that.
     """
 
     def __init__(self, *, hosts: Sequence[str], name: str) -> None:
@@ -68,18 +81,22 @@ class OutboundHttp:
             if self._session is None:
                 session = requests.Session()
                 session.trust_env = False
-                retry = Retry(total=2, connect=2, read=2, status=0, other=0, backoff_factor=0.2, backoff_jitter=0.2, allowed_methods={"GET", "HEAD"}, raise_on_status=False)
                 for scheme in ("https://", "http://"):
-                    session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=4))
+                    session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=4))
                 self._session = session
             return self._session
 
     def _check_host(self, url: str) -> None:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        where = f"{host}:{parts.port}" if parts.port else host
-        if parts.scheme not in ("https", "http") or not any(fnmatch.fnmatchcase(candidate, pattern.lower()) for pattern in self._hosts for candidate in (host, where)):
-            raise NeedsPerson("HOST_NOT_ALLOWED", f"{where or url!r} is not among the hosts of connection {self._name}", remedy="correct the connection's base_url or the connector's manifest")
+        try:
+            parts = urlsplit(url)
+            host = (parts.hostname or "").lower()
+            where = f"{host}:{parts.port}" if parts.port else host
+        except ValueError as error:
+            raise NeedsPerson("HOST_NOT_ALLOWED", f"{url[:200]!r} is no address", remedy="correct the connection's base_url") from error
+        listed = any(fnmatch.fnmatchcase(candidate, pattern.lower()) for pattern in self._hosts for candidate in (host, where))
+        if parts.scheme not in ("https", "http") or not host or not listed:
+            remedy = "correct the connection's base_url or the connector's manifest"
+            raise NeedsPerson("HOST_NOT_ALLOWED", f"{where or url[:200]!r} is not among the hosts of connection {self._name}", remedy=remedy)
         if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
             raise NeedsPerson("HOST_NOT_ALLOWED", f"{where}: only HTTPS leaves this machine", remedy="use the https address")
 
@@ -88,29 +105,40 @@ class OutboundHttp:
     ) -> Answer:
         """See ``HttpPort.send``. ``writes`` is the meaning, not the method: a GraphQL query is a POST that writes nothing."""
         self._check_host(url)
-        timeout = timeout_seconds or DEFAULT_TIMEOUT_SECONDS
-        try:
-            reply = self._ready().request(method, url, headers=dict(headers or {}), data=body, timeout=(min(CONNECT_TIMEOUT_SECONDS, timeout), timeout), allow_redirects=False, stream=True)
-            with reply:
-                content = reply.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
-        except (requests.RequestException, OSError) as error:
-            if writes and not (isinstance(error, requests.RequestException) and _was_never_sent(error)):
-                raise UnknownOutcome("UNKNOWN_OUTCOME", f"{self._name} did not answer {method} {urlsplit(url).path}: {type(error).__name__}") from error
-            raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} cannot be reached for {method} {urlsplit(url).path}: {type(error).__name__}") from error
-        except Exception as error:  # urllib3 raises its own family while the body is read
-            if not type(error).__module__.startswith("urllib3"):
-                raise
-            kind = UnknownOutcome if writes else RetryLater
-            raise kind("UNKNOWN_OUTCOME" if writes else "VENDOR_UNAVAILABLE", f"{self._name} broke off its answer to {method} {urlsplit(url).path}: {type(error).__name__}") from error
-        if len(content) > MAX_ANSWER_BYTES:
-            raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} answered more than {MAX_ANSWER_BYTES} bytes to {method} {urlsplit(url).path}")
-        lowered = {name.lower(): value for name, value in reply.headers.items()}
-        if reply.status_code == 429:
-            raise RetryLater("RATE_LIMITED", f"{self._name} asks for fewer calls", after_seconds=retry_after_seconds(lowered) or 2)
-        if reply.status_code == 503 and "retry-after" in lowered:
-            raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} is not available", after_seconds=retry_after_seconds(lowered))
-        if reply.status_code >= 500:
-            if writes:
-                raise UnknownOutcome("UNKNOWN_OUTCOME", f"{self._name} answered {reply.status_code} to {method} {urlsplit(url).path}")
-            raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} answered {reply.status_code} to {method} {urlsplit(url).path}")
-        return Answer(reply.status_code, lowered, content)
+        what = f"{method} {urlsplit(url).path}"
+        ends_at = time.monotonic() + (timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
+        tries_left = 1 if writes else READ_TRIES
+        while True:
+            try:
+                answer = self._once(method, url, dict(headers or {}), body, max(0.1, ends_at - time.monotonic()))
+            except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
+                if writes and not _was_never_sent(error):
+                    raise UnknownOutcome("UNKNOWN_OUTCOME", f"{self._name} did not answer {what}: {type(error).__name__}") from error
+                tries_left -= 1
+                if tries_left == 0 or ends_at - time.monotonic() < SHORTEST_TRY_SECONDS:
+                    raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} cannot be reached for {what}: {type(error).__name__}") from error
+                time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - jitter
+            else:
+                return self._classified(answer, what, writes=writes)
+
+    def _once(self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float) -> Answer:
+        with self._ready().request(method, url, headers=headers, data=body, timeout=(min(CONNECT_TIMEOUT_SECONDS, timeout), timeout), allow_redirects=False, stream=True) as reply:
+            content = reply.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
+        return Answer(reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, content)
+
+    def _classified(self, answer: Answer, what: str, *, writes: bool) -> Answer:
+        """The answer when its meaning is for the connector to say; an error when the call has to be made again."""
+        if answer.status == 429:
+            raise RetryLater("RATE_LIMITED", f"{self._name} asks for fewer calls", after_seconds=retry_after_seconds(answer.headers) or 2)
+        if answer.status == 503 and {"retry-after", "x-retry-after"} & answer.headers.keys():
+            raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} is not available", after_seconds=retry_after_seconds(answer.headers))
+        if answer.status >= 500:
+            raise self._unanswered(f"{self._name} answered {answer.status} to {what}", writes=writes)
+        if len(answer.body) > MAX_ANSWER_BYTES:
+            raise self._unanswered(f"{self._name} answered more than {MAX_ANSWER_BYTES} bytes to {what}", writes=writes)
+        return answer
+
+    @staticmethod
+    def _unanswered(detail: str, *, writes: bool) -> CrossdockError:
+        """After a write nobody knows; a read is simply made again."""
+        return UnknownOutcome("UNKNOWN_OUTCOME", detail) if writes else RetryLater("VENDOR_UNAVAILABLE", detail)

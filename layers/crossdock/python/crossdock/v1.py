@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import Any, NoReturn
 
 from crossdock import edge
 from crossdock.domain.delivery import Delivery
-from crossdock.domain.errors import CrossdockError, Rejected
+from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater
+from crossdock.domain.events import OrderPlaced
+from crossdock.domain.order import Order
+from crossdock.domain.order_record import TERMINAL, OrderStatus
 from crossdock.flows import receive, views
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
@@ -18,6 +22,8 @@ from crossdock.flows.translate import events_of
 VERSION = "1.0.0"
 DIRECT = "direct"
 SUBMIT = "orders/submit"
+SEARCHED = 2000
+"""Among so many of the newest orders a status is looked for."""
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 
 Answer = dict[str, Any]
@@ -41,9 +47,19 @@ class Call:
 
     def limit(self) -> int:
         text = self.query.get("limit", "50")
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 500:
-            raise Rejected("INVALID_PARAMETER", f"limit must be a number from 1 to 500, not {text[:20]!r}", remedy="leave it out for 50")
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 500:
+            self._refuse("limit", f"must be a number from 1 to 500, not {text[:20]!r}", "leave it out for 50")
         return int(text)
+
+    def one_of(self, name: str, allowed: Collection[str]) -> str | None:
+        """The query parameter, if it is given."""
+        value = self.query.get(name)
+        if value is not None and value not in allowed:
+            self._refuse(name, f"must be one of {', '.join(allowed)}, not {value[:20]!r}", "leave it out for all")
+        return value
+
+    def _refuse(self, parameter: str, problem: str, remedy: str) -> NoReturn:
+        raise Rejected("INVALID_PARAMETER", f"{parameter} {problem}", remedy=remedy, fields=[FieldProblem(parameter, problem)])
 
     def ok(self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
         return edge.answer(status, document, correlation_id=self.correlation_id, headers=headers)
@@ -54,10 +70,11 @@ class Call:
 
 def _list_orders(call: Call, services: Services) -> Answer:
     limit = call.limit()
-    status = call.query.get("status")
-    records = [*services.orders.listed(closed=False, limit=limit), *services.orders.listed(closed=True, limit=limit)]
-    if status is not None:
-        records = [record for record in records if record.status.value == status]
+    status = call.one_of("status", [status.value for status in OrderStatus])
+    # A filter needs more to choose from than it is to give.
+    seen = limit if status is None else SEARCHED
+    sides = [False, True] if status is None else [OrderStatus(status) in TERMINAL]
+    records = [record for closed in sides for record in services.orders.listed(closed=closed, limit=seen) if status in (None, record.status.value)]
     records.sort(key=lambda record: record.accepted_at, reverse=True)
     return call.ok({"orders": [views.summary(record) for record in records[:limit]]})
 
@@ -75,10 +92,9 @@ def _get_timeline(call: Call, services: Services, order_id: str) -> Answer:
 
 def _submit_order(call: Call, services: Services) -> Answer:
     key = call.headers.get("idempotency-key", "")
-    if not _IDEMPOTENCY_KEY.match(key):
-        return edge.problem(
-            400, "Idempotency-Key needed", "Send an Idempotency-Key header of 1 to 200 printable characters, a new one per order.", correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING"
-        )
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        told = "Send an Idempotency-Key header of 1 to 200 printable characters, a new one per order."
+        return edge.problem(400, "Idempotency-Key needed", told, correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING")
     if DIRECT not in services.spec.connections:
         return edge.problem(404, "Not offered", "This tenant takes no orders here.", correlation_id=call.correlation_id)
     if not call.body:
@@ -86,17 +102,47 @@ def _submit_order(call: Call, services: Services) -> Answer:
     if len(call.body) > services.spec.limits.webhook_bytes:
         return edge.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
     delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=SUBMIT, body=call.body, received_at=services.clock.now())
-    _keep_refused(call, services, lambda: events_of(delivery, services))
-    order_id = services.connectors.connector(DIRECT).translate(delivery).occurrences[0].fact.subject
+    order_id = _keep_refused(call, services, lambda: _checked(delivery, services))
     accepted = receive.submit(call.client, key, connection=DIRECT, topic=SUBMIT, body=call.body, services=services)
     document = {"order_id": order_id, "delivery_id": accepted.delivery_id, "status": "accepted"}
     return call.ok(document, status=202, headers={"Location": f"/v1/orders/{order_id}"})
 
 
-def _keep_refused(call: Call, services: Services, check: Callable[[], object]) -> None:
+def _checked(delivery: Delivery, services: Services) -> str:
+    """The order id when the order can be taken as it is; every name in it that is unknown here is told with its path."""
+    fact = services.connectors.connector(DIRECT).translate(delivery).occurrences[0].fact
+    if isinstance(fact, OrderPlaced):
+        unknown = [(path, note) for path, look_up in _names(fact.order, services) if (note := _missing(look_up)) is not None]
+        if unknown:
+            problems = [FieldProblem(path, note) for path, note in unknown]
+            raise NeedsPerson("MISSING_XREF", f"{len(problems)} name(s) are not known here", remedy="correct the fields named, or have them added", fields=problems)
+    events_of(delivery, services)
+    return fact.subject
+
+
+def _names(order: Order, services: Services) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Each name of ours in the order: its path, and the look-up that must succeed."""
+    xref = services.xref
+    yield "account", partial(xref.account, DIRECT, order.customer.external_ids)
+    for index, line in enumerate(order.lines):
+        yield f"lines.{index}.sku", partial(xref.our_sku, DIRECT, line.sku)
+        yield f"lines.{index}.unit", partial(xref.our_unit, DIRECT, line.quantity.unit)
+
+
+def _missing(look_up: Callable[[], object]) -> str | None:
+    try:
+        look_up()
+    except NeedsPerson as error:
+        if error.code != "MISSING_XREF":
+            raise
+        return "is not known here"
+    return None
+
+
+def _keep_refused(call: Call, services: Services, check: Callable[[], str]) -> str:
     """A body that is refused is kept as it came (requirement 4): who asks why later can be shown."""
     try:
-        check()
+        return check()
     except CrossdockError:
         body = call.body or b""
         services.archive.put(f"deliveries/refused/{hashlib.sha256(body).hexdigest()}", body, metadata={"client": call.client})
@@ -116,7 +162,7 @@ def _get_shipment(call: Call, services: Services, shipment_id: str) -> Answer:
 
 
 def _list_exceptions(call: Call, services: Services) -> Answer:
-    closed = call.query.get("status") == "resolved"
+    closed = call.one_of("status", ["open", "resolved"]) == "resolved"
     return call.ok({"exceptions": [views.exception(record) for record in services.exceptions.listed(closed=closed, limit=call.limit())]})
 
 
@@ -131,13 +177,15 @@ def _openapi(call: Call, services: Services) -> Answer:
     return call.ok(document(title=services.spec.branding.product_name))
 
 
-_ID = r"([A-Za-z0-9_.:~@%#+-]{1,200})"
+_ID = r"([^/\x00-\x1f]{1,200})"
+_SKU = r"([^\x00-\x1f]{1,200})"
+"""A SKU may hold a slash (``M10/40``): the gateway hands the path on decoded."""
 _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("GET", re.compile(r"^/orders$"), _list_orders),
     ("POST", re.compile(r"^/orders$"), _submit_order),
     ("GET", re.compile(rf"^/orders/{_ID}$"), _get_order),
     ("GET", re.compile(rf"^/orders/{_ID}/timeline$"), _get_timeline),
-    ("GET", re.compile(rf"^/inventory/{_ID}$"), _get_inventory),
+    ("GET", re.compile(rf"^/inventory/{_SKU}$"), _get_inventory),
     ("GET", re.compile(rf"^/shipments/{_ID}$"), _get_shipment),
     ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
     ("GET", re.compile(r"^/health$"), _health),
@@ -153,7 +201,7 @@ def serve(event: Mapping[str, Any], services: Services) -> Answer:
     allowed = []
     try:
         for method, pattern, act in _ROUTES:
-            found = pattern.match(call.path)
+            found = pattern.fullmatch(call.path)
             if found and method == call.method:
                 return act(call, services, *found.groups())
             if found:
@@ -162,7 +210,8 @@ def serve(event: Mapping[str, Any], services: Services) -> Answer:
         fields = [{"path": note.path, "problem": note.problem} for note in error.fields]
         status = _STATUS.get(error.code, 503 if error.category == "retry_later" else 400)
         detail = f"{error.detail}. {error.remedy}".strip()
-        return edge.problem(status, error.code.replace("_", " ").capitalize(), detail, correlation_id=call.correlation_id, code=error.code, fields=fields)
+        headers = {"Retry-After": str(error.after_seconds or 5)} if isinstance(error, RetryLater) else None
+        return edge.problem(status, error.code.replace("_", " ").capitalize(), detail, correlation_id=call.correlation_id, code=error.code, fields=fields, headers=headers)
     if allowed:
         return edge.problem(405, "Method not allowed", f"Use {' or '.join(allowed)}.", correlation_id=call.correlation_id, headers={"Allow": ", ".join(allowed)})
     return edge.problem(404, "Not found", f"There is nothing at /v1{call.path}. See /v1/openapi.json.", correlation_id=call.correlation_id)

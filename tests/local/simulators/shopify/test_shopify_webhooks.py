@@ -65,7 +65,9 @@ def test_the_signature_is_shopifys(shop: Visitor) -> None:
     vector = Message(id="1", topic="t", body=b'{"foo": "bar"}', headers={}, secret="test_secret_key", attempt=1)
     signed = shop.harness.simulator.sign_webhook(vector, shop.clock.now())
     assert signed == {"X-Shopify-Hmac-Sha256": "B23tXN681gZ0qIWNRrgtzBE9XSDo5yaUu6wfmhu3a7g="}
+    shop.harness.ctx.webhooks.send("orders/updated", b'{"raw": "to the last byte"}\r\n ', headers={"X-Shopify-Topic": "orders/updated"})
     shop.place(note="ünïcødé ✓")
+    assert shop.received.posts[0][1].endswith(b"\r\n ")
     for headers, body in shop.received.posts:
         expected = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha256).digest()).decode()
         assert headers["X-Shopify-Hmac-Sha256"] == expected

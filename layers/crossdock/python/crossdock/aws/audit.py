@@ -37,7 +37,7 @@ class DynamoAudit:
                 at=at,
                 actor=actor,
                 action=action,
-                summary=summary,
+                summary=summary[:1000],
                 details={name: str(value)[:500] for name, value in (details or {}).items()},
                 previous=last.hash if last else GENESIS,
             )

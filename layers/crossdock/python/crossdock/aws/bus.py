@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from crossdock.aws.clients import Clients
 from crossdock.domain.errors import RetryLater
 from crossdock.domain.events import Event
 
 AT_ONCE = 10
+BYTES_AT_ONCE = 240 * 1024
+"""The service's limit of 256 KiB is for all entries of a request together; the rest is for their names and times."""
 TRIES = 4
+
+
+def _batches(entries: Sequence[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    batch: list[dict[str, object]] = []
+    size = 0
+    for entry in entries:
+        weight = len(str(entry["Detail"]).encode())
+        if batch and (len(batch) == AT_ONCE or size + weight > BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += weight
+    if batch:
+        yield batch
 
 
 class EventBridgeBus:
@@ -32,15 +48,16 @@ class EventBridgeBus:
             }
             for event in events
         ]
-        for start in range(0, len(entries), AT_ONCE):
-            self._put(entries[start : start + AT_ONCE])
+        for batch in _batches(entries):
+            self._put(batch)
 
     def _put(self, entries: list[dict[str, object]]) -> None:
         for attempt in range(TRIES):
+            if attempt:
+                time.sleep(0.05 * 2**attempt)
             answer = self._clients.events.put_events(Entries=entries)
             if not answer["FailedEntryCount"]:
                 return
             refused = [result for result in answer["Entries"] if "ErrorCode" in result]
             entries = [entry for entry, result in zip(entries, answer["Entries"], strict=True) if "ErrorCode" in result]
-            time.sleep(0.05 * 2**attempt)
         raise RetryLater("BUS_UNAVAILABLE", f"the bus did not take {len(entries)} event(s): {json.dumps(refused)[:300]}")

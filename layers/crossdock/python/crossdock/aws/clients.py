@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 4}, connect_timeout=3, read_timeout=15, max_pool_connections=16)
 
 
-class Clients:
-    """Lazily made clients of one session."""
+class ClientMaker(Protocol):
+    """What of a session is used here."""
 
-    def __init__(self, session: boto3.session.Session | None = None) -> None:
+    def client(self, service_name: str, /, *, config: Config) -> Any: ...
+
+
+class Clients:
+    """Lazily made clients of one session. Without one botocore's own: boto3's brings a tenth of a second of what no function uses."""
+
+    def __init__(self, session: ClientMaker | None = None) -> None:
         self._session = session
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -24,9 +30,7 @@ class Clients:
         if made is None:
             with self._lock:
                 if service not in self._made:
-                    if self._session is None:
-                        self._session = boto3.session.Session()
-                    self._made[service] = self._session.client(service, config=CONFIG)  # type: ignore[call-overload]
+                    self._made[service] = self._session.client(service, config=CONFIG) if self._session else botocore.session.get_session().create_client(service, config=CONFIG)
                 made = self._made[service]
         return made
 

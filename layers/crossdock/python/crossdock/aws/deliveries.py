@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,16 @@ class StoredNote:
     reason: str
 
 
-def archive_key(delivery_id: str, revision: int) -> str:
-    return f"deliveries/{delivery_id.partition('.')[0]}/{delivery_id}/{revision}"
+FINAL = (DeliveryStatus.DONE, DeliveryStatus.IGNORED, DeliveryStatus.DISCARDED)
+
+
+def archive_key(delivery_id: str, revision: int, sha256: str) -> str:
+    """The content is part of the name: another body under the same id (or a second editor's) never takes the place of the first."""
+    return f"deliveries/{delivery_id.partition('.')[0]}/{delivery_id}/{revision}-{sha256[:32]}"
+
+
+def _header_safe(value: str) -> str:
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in value[:200])
 
 
 def _note(item: Item) -> StoredNote:
@@ -57,7 +66,7 @@ class ArchivedDeliveries:
 
     def add(self, delivery: Delivery) -> StoredNote | None:
         # Bytes first: a note whose bytes are missing would be a promise that cannot be kept. A duplicate writes the same bytes again.
-        self._archive.put(archive_key(delivery.delivery_id, 0), delivery.body, metadata={"sha256": delivery.sha256})
+        self._archive.put(archive_key(delivery.delivery_id, 0, delivery.sha256), delivery.body, metadata={"sha256": delivery.sha256})
         standing = self._table.put_new(
             {
                 "pk": text(f"DELIVERY#{delivery.delivery_id}"),
@@ -84,7 +93,8 @@ class ArchivedDeliveries:
         if item is None:
             raise Rejected("NOT_FOUND", f"there is no delivery {delivery_id}", remedy="discard the message")
         note = _note(item)
-        body, _ = self._archive.get(archive_key(delivery_id, note.revision))
+        newest = item["edited_sha256"]["S"] if "edited_sha256" in item else note.sha256
+        body, _ = self._archive.get(archive_key(delivery_id, note.revision, newest))
         return Delivery(
             delivery_id=delivery_id,
             connection=note.connection,
@@ -100,14 +110,15 @@ class ArchivedDeliveries:
         if note is None:
             raise Rejected("NOT_FOUND", f"there is no delivery {delivery_id}")
         revision = note.revision + 1
-        self._archive.put(archive_key(delivery_id, revision), body, metadata={"actor": actor[:200].encode("ascii", "replace").decode()})
+        digest = hashlib.sha256(body).hexdigest()
+        self._archive.put(archive_key(delivery_id, revision, digest), body, metadata={"sha256": digest, "actor": _header_safe(actor)})
         try:
             self._table.client.update_item(
                 TableName=self._table.name,
                 Key={"pk": text(f"DELIVERY#{delivery_id}"), "sk": text("NOTE")},
-                UpdateExpression="SET revision = :r, edited_by = :a, edited_at = :t",
+                UpdateExpression="SET revision = :r, edited_sha256 = :h, edited_by = :a, edited_at = :t",
                 ConditionExpression="revision = :o",
-                ExpressionAttributeValues={":r": number(revision), ":o": number(note.revision), ":a": text(actor), ":t": text(stamp(now))},
+                ExpressionAttributeValues={":r": number(revision), ":o": number(note.revision), ":h": text(digest), ":a": text(actor), ":t": text(stamp(now))},
             )
         except ClientError as error:
             if condition_failed(error):
@@ -122,12 +133,13 @@ class ArchivedDeliveries:
             ":t": text(stamp(now)),
             ":r": text(reason[:500]),
             ":e": text(json.dumps(list(events))),
-            ":done": text(DeliveryStatus.DONE.value),
         }
-        # What is done stays done: a late failure of a duplicate must not undo the record of it.
-        condition = "attribute_exists(pk)" + (" AND #s <> :done" if status is DeliveryStatus.EXCEPTION else "")
-        if status is not DeliveryStatus.EXCEPTION:
-            del values[":done"]
+        condition = "attribute_exists(pk)"
+        if status is DeliveryStatus.EXCEPTION:
+            # What is over stays over: a late failure of a duplicate must not undo the record of it.
+            final = {f":f{index}": text(state.value) for index, state in enumerate(FINAL)}
+            condition += f" AND NOT #s IN ({', '.join(final)})"
+            values |= final
         try:
             self._table.client.update_item(
                 TableName=self._table.name,
@@ -142,9 +154,13 @@ class ArchivedDeliveries:
                 raise
 
     def waiting(self, before: datetime, limit: int) -> list[DeliveryNote]:
-        return [_note(item) for item in self._table.listed(f"DELIVERY#{DeliveryStatus.RECEIVED.value}", up_to=stamp(before), limit=limit)]
+        found = [_note(item) for item in self._table.listed(f"DELIVERY#{DeliveryStatus.RECEIVED.value}", up_to=stamp(before), limit=limit)]
+        return [note for note in found if note.status is DeliveryStatus.RECEIVED]  # the listing lags behind what was settled just now
 
     def every(self) -> Iterator[StoredNote]:
+        seen: set[str] = set()  # a delivery that is settled while this walks is met in two listings
         for status in DeliveryStatus:
             for item in self._table.listed(f"DELIVERY#{status.value}"):
-                yield _note(item)
+                if item["pk"]["S"] not in seen:
+                    seen.add(item["pk"]["S"])
+                    yield _note(item)

@@ -55,14 +55,14 @@ class DynamoEffects:
     def begin(self, key: str, *, order_id: str | None, now: datetime, lease_seconds: int) -> tuple[bool, Effect]:
         return self._update(
             key,
-            "SET #state = :intended, intended_at = :now, lease_until = :lease, order_id = :order ADD attempt :one REMOVE last_error, settled_at",
+            f"SET #state = :intended, intended_at = :now, lease_until = :lease{', order_id = :order' if order_id else ''} ADD attempt :one REMOVE last_error, settled_at",
             "attribute_not_exists(#state) OR #state = :failed",
             {
                 ":intended": text(EffectState.INTENDED.value),
                 ":failed": text(EffectState.FAILED.value),
                 ":now": text(stamp(now)),
                 ":lease": text(stamp(now + timedelta(seconds=lease_seconds))),
-                ":order": text(order_id or "-"),
+                **({":order": text(order_id)} if order_id else {}),
                 ":one": number(1),
             },
         )

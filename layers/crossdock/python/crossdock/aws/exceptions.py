@@ -35,7 +35,8 @@ class DynamoExceptions:
         return self._records.change(exception_id, decide)
 
     def listed(self, *, closed: bool = False, limit: int = 1000) -> list[ExceptionRecord]:
-        return [self._records.read(item) for item in self._table.listed(CLOSED if closed else OPEN, limit=limit, newest_first=closed)]
+        found = map(self._records.read, self._table.listed(CLOSED if closed else OPEN, limit=limit, newest_first=closed))
+        return [record for record in found if record.closed is closed]  # the listing lags behind what was closed just now
 
 
 def again(standing: ExceptionRecord, seen: ExceptionRecord) -> ExceptionRecord:

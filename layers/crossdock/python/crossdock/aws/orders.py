@@ -60,10 +60,7 @@ class DynamoOrders:
         )
 
     def parked(self, name: str) -> list[Parked]:
-        found = self._table.client.query(
-            TableName=self._table.name, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(f"PARK#{name}")}, ConsistentRead=True
-        )["Items"]
-        return [Parked.model_validate_json(item["document"]["S"]) for item in found]
+        return [Parked.model_validate_json(item["document"]["S"]) for item in self._table.partition(f"PARK#{name}")]
 
     def forget_parked(self, name: str, item: Parked) -> None:
         self._table.delete(f"PARK#{name}", _parked_key(item))
@@ -75,10 +72,16 @@ class DynamoOrders:
         return [item["pk"]["S"].removeprefix("ORDER#") for item in self._table.listed(OPEN, up_to=stamp(now), limit=limit)]
 
     def every(self) -> Iterator[OrderRecord]:
+        seen: set[str] = set()  # an order that closes while this walks is met in both listings
         for listing in (OPEN, CLOSED):
             for item in self._table.listed(listing):
-                yield self._records.read(item)
+                if item["pk"]["S"] not in seen:
+                    seen.add(item["pk"]["S"])
+                    yield self._records.read(item)
 
     def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
-        found = [self._records.read(item) for item in self._table.listed(CLOSED if closed else OPEN, limit=limit, newest_first=True)]
-        return sorted(found, key=lambda record: record.accepted_at, reverse=True)
+        # Open orders lie by their next deadline, which says nothing about their age: all of them are looked at, they are few.
+        # Closed ones lie by when they closed.
+        items = self._table.listed(CLOSED, limit=limit, newest_first=True) if closed else self._table.listed(OPEN)
+        found = [record for record in map(self._records.read, items) if (record.status in TERMINAL) is closed]
+        return sorted(found, key=lambda record: record.accepted_at, reverse=True)[:limit]

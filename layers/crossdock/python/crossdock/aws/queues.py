@@ -13,7 +13,11 @@ from crossdock.domain.model import key_part
 from crossdock.flows.dead_letters import Letter
 
 LOOK_SECONDS = 30
-"""How long a message that is being looked at stays out of other lookers' sight."""
+"""How long a message that is being looked at stays out of other lookers' sight; renewed while the walk goes on."""
+EMPTY_ANSWERS = 3
+"""A short poll asks only some of the queue's servers: so many empty answers in a row are believed although the count says otherwise."""
+LONGEST_PUT_OFF_SECONDS = 43_000
+"""The service allows 12 hours counted from when the message was received, some of which have passed."""
 
 
 class SqsQueues:
@@ -43,31 +47,41 @@ class SqsQueues:
 
 
 class SqsDeadLetters:
-    """Implements ``flows.dead_letters.DeadLetters``."""
+    """Implements ``flows.dead_letters.DeadLetters``. ``walk_seconds`` ends a walk early, for a function that must end too."""
 
-    def __init__(self, clients: Clients, settings: Settings) -> None:
+    def __init__(self, clients: Clients, settings: Settings, *, walk_seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clients = clients
         self._settings = settings
+        self._walk_seconds = walk_seconds
+        self._clock = clock
 
     def look(self, queue: QueueName) -> Iterator[Letter]:
         url = self._settings.dead_letter_url(queue)
         seen: dict[str, str] = {}
-        started = time.monotonic()
+        started = renewed = self._clock()
+        empty = 0
         try:
-            while time.monotonic() - started < LOOK_SECONDS - 5:
+            while self._walk_seconds is None or self._clock() - started < self._walk_seconds:
                 found = self._clients.sqs.receive_message(
                     QueueUrl=url,
                     MaxNumberOfMessages=10,
                     VisibilityTimeout=LOOK_SECONDS,
+                    WaitTimeSeconds=1 if empty else 0,
                     MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
                     MessageAttributeNames=["All"],
                 ).get("Messages", [])
                 fresh = [message for message in found if message["MessageId"] not in seen]
+                seen |= {message["MessageId"]: message["ReceiptHandle"] for message in found}
                 if not fresh:
-                    return
+                    empty += 1
+                    if empty == EMPTY_ANSWERS or not self._visible(url):
+                        return
+                    continue
+                empty = 0
                 for message in fresh:
-                    seen[message["MessageId"]] = message["ReceiptHandle"]
-                for message in fresh:
+                    if self._clock() - renewed > LOOK_SECONDS / 3:
+                        self._show_again(url, list(seen.values()), after_seconds=LOOK_SECONDS)
+                        renewed = self._clock()
                     yield Letter(
                         queue=queue,
                         body=message["Body"],
@@ -78,11 +92,15 @@ class SqsDeadLetters:
                         attributes={name: value.get("StringValue", "") for name, value in message.get("MessageAttributes", {}).items()},
                     )
         finally:
-            self._show_again(url, list(seen.values()))
+            self._show_again(url, list(seen.values()), after_seconds=0)
 
-    def _show_again(self, url: str, receipts: list[str]) -> None:
+    def _visible(self, url: str) -> int:
+        found = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+    def _show_again(self, url: str, receipts: list[str], *, after_seconds: int) -> None:
         for start in range(0, len(receipts), 10):
-            entries = [{"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": 0} for index, receipt in enumerate(receipts[start : start + 10])]
+            entries = [{"Id": str(index), "ReceiptHandle": receipt, "VisibilityTimeout": after_seconds} for index, receipt in enumerate(receipts[start : start + 10])]
             # Deleted meanwhile: that entry fails by itself and nothing else depends on it.
             self._clients.sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
@@ -112,4 +130,5 @@ class SqsDelay:
         self._settings = settings
 
     def put_off(self, queue: QueueName, receipt: str, seconds: int) -> None:
-        self._clients.sqs.change_message_visibility(QueueUrl=self._settings.queue_url(queue), ReceiptHandle=receipt, VisibilityTimeout=max(0, min(43200, seconds)))
+        pause = max(0, min(LONGEST_PUT_OFF_SECONDS, seconds))
+        self._clients.sqs.change_message_visibility(QueueUrl=self._settings.queue_url(queue), ReceiptHandle=receipt, VisibilityTimeout=pause)

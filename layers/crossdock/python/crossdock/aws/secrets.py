@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from crossdock.aws.clients import Clients
 from crossdock.domain.clock import Clock
@@ -13,6 +13,15 @@ from crossdock.domain.errors import NeedsPerson
 KEPT_FOR = timedelta(seconds=60)
 AT_MOST_EVERY = timedelta(seconds=5)
 OVERLAP = timedelta(hours=24)
+
+
+def _moment(value: str) -> datetime | None:
+    """When the secret was rotated; None when that is not said, so that an old secret without its date does not count for ever."""
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class TenantSecret:
@@ -39,9 +48,9 @@ class TenantSecret:
     def webhook_secrets(self, connection: str) -> list[str]:
         fields = self._current().get(connection, {})
         found = [fields.get("webhook_secret", "")]
-        rotated = fields.get("rotated_at")
-        if fields.get("webhook_secret_previous") and (not rotated or self._clock.now() - datetime.fromisoformat(rotated) < OVERLAP):
-            found.append(fields["webhook_secret_previous"])
+        rotated = _moment(fields.get("rotated_at", ""))
+        if rotated is not None and self._clock.now() - rotated < OVERLAP:
+            found.append(fields.get("webhook_secret_previous", ""))
         return [secret for secret in found if secret]
 
     def credentials(self, connection: str) -> Mapping[str, str]:

@@ -34,6 +34,19 @@ def _level(item: Item) -> StockLevel:
     )
 
 
+def _position(line: ReservedLine) -> str:
+    return f"{line.sku}@{line.location}"
+
+
+def _summed(lines: Iterable[ReservedLine]) -> list[ReservedLine]:
+    """One line per SKU and location: a transaction may touch an item once, and two lines of one SKU need both quantities."""
+    summed: dict[str, ReservedLine] = {}
+    for line in lines:
+        standing = summed.get(_position(line))
+        summed[_position(line)] = line if standing is None else standing.model_copy(update={"quantity": standing.quantity + line.quantity})
+    return list(summed.values())
+
+
 class DynamoStock:
     """Implements ``ports.Stock``. ``available`` is kept beside its parts because a condition cannot subtract."""
 
@@ -54,10 +67,7 @@ class DynamoStock:
 
     def everywhere(self, sku: str) -> list[StockLevel]:
         """The SKU's level at every location that holds it."""
-        found = self._table.client.query(
-            TableName=self._table.name, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(f"STOCK#{sku}")}, ConsistentRead=True
-        )
-        return [_level(item) for item in found["Items"]]
+        return [_level(item) for item in self._table.partition(f"STOCK#{sku}")]
 
     def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
         try:
@@ -83,26 +93,25 @@ class DynamoStock:
         return True
 
     def reserve(self, reservation: Reservation) -> str | None:
-        if len(reservation.lines) > MOST_LINES:
-            raise NeedsPerson("ORDER_TOO_LARGE", f"order {reservation.order_id} needs {len(reservation.lines)} stock positions, {MOST_LINES} can be committed at once", remedy="split the order")
-        names = {f"#l{index}": f"{line.sku}@{line.location}" for index, line in enumerate(reservation.lines)}
+        lines = _summed(reservation.lines)
+        if len(lines) > MOST_LINES:
+            raise NeedsPerson(
+                "ORDER_TOO_LARGE", f"order {reservation.order_id} needs {len(lines)} stock positions, {MOST_LINES} can be committed at once", remedy="split the order"
+            )
         item = {
             "pk": text(f"RESERVATION#{reservation.order_id}"),
             "sk": text("RECORD"),
             "document": packed(reservation.model_dump_json(exclude_none=True)),
-            "left": {"M": {names[f"#l{index}"]: number(plain(line.quantity)) for index, line in enumerate(reservation.lines)}},
+            "left": {"M": {_position(line): number(plain(line.quantity)) for line in lines}},
             "listing": text(LISTING),
             "sort": text(stamp(reservation.made_at)),
         }
         actions: list[dict[str, Any]] = [{"Put": {"TableName": self._table.name, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}]
-        actions += [
-            self._update(line, "SET available = available - :q, committed = committed + :q", "available >= :q") for line in reservation.lines
-        ]
+        actions += [self._update(line, "SET available = available - :q, committed = committed + :q", "available >= :q") for line in lines]
         failed = self._transact(actions, what=f"reserve {reservation.order_id}")
         if failed is None or failed == 0:
             return None  # committed now, or by an earlier run of the same order
-        line = reservation.lines[failed - 1]
-        return f"{line.sku}@{line.location}"
+        return _position(lines[failed - 1])
 
     def _update(self, line: ReservedLine, expression: str, condition: str | None) -> dict[str, Any]:
         update: dict[str, Any] = {
@@ -137,9 +146,8 @@ class DynamoStock:
 
     def outstanding(self) -> Iterator[tuple[str, list[ReservedLine]]]:
         for item in self._table.listed(LISTING):
-            lines = [
-                ReservedLine(sku=name.rpartition("@")[0], location=name.rpartition("@")[2], quantity=Decimal(left["N"])) for name, left in item["left"]["M"].items() if Decimal(left["N"]) != 0
-            ]
+            left = {name: Decimal(value["N"]) for name, value in item["left"]["M"].items()}
+            lines = [ReservedLine(sku=name.rpartition("@")[0], location=name.rpartition("@")[2], quantity=quantity) for name, quantity in left.items() if quantity != 0]
             if lines:
                 yield item["pk"]["S"].removeprefix("RESERVATION#"), lines
 
@@ -152,17 +160,17 @@ class DynamoStock:
     def _give_up(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, expression: str) -> None:
         """Takes lines out of the reservation and applies them to stock, once per token; never more than is left of a line."""
         key = {"pk": text(f"RESERVATION#{order_id}"), "sk": text("RECORD")}
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             item = self._table.get(key["pk"]["S"], key["sk"]["S"])
             if item is None or token in item.get("tokens", {}).get("SS", []):
                 return
             left = {name: Decimal(value["N"]) for name, value in item["left"]["M"].items()}
             taken = []
-            for line in lines:
-                quantity = min(line.quantity, left.get(f"{line.sku}@{line.location}", Decimal(0)))
+            for line in _summed(lines):
+                quantity = min(line.quantity, left.get(_position(line), Decimal(0)))
                 if quantity > 0:
                     taken.append(line.model_copy(update={"quantity": quantity}))
-                    left[f"{line.sku}@{line.location}"] -= quantity
+                    left[_position(line)] -= quantity
             over = all(value == 0 for value in left.values())
             update = {
                 "TableName": self._table.name,
@@ -180,6 +188,5 @@ class DynamoStock:
             failed = self._transact([{"Update": update}, *(self._update(line, expression, None) for line in taken)], what=f"{token}: {json.dumps(expression)}")
             if failed is None:
                 return
+            time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
         raise RetryLater("STORE_BUSY", f"the reservation of {order_id} is being changed by many at once", after_seconds=1)
-
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -83,26 +85,40 @@ class StateTable:
     def put_version(self, item: Item, expected: int) -> bool:
         """False when somebody else has written since ``expected`` was read."""
         try:
-            self.client.put_item(TableName=self.name, Item=item, ConditionExpression="#v = :v", ExpressionAttributeNames={"#v": "version"}, ExpressionAttributeValues={":v": number(expected)})
+            self.client.put_item(
+                TableName=self.name,
+                Item=item,
+                ConditionExpression="#v = :v",
+                ExpressionAttributeNames={"#v": "version"},
+                ExpressionAttributeValues={":v": number(expected)},
+            )
         except ClientError as error:
             if condition_failed(error):
                 return False
             raise
         return True
 
+    def partition(self, pk: str) -> list[Item]:
+        """Everything that stands under one key, read consistently."""
+        pages = self.client.get_paginator("query").paginate(
+            TableName=self.name, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": text(pk)}, ConsistentRead=True
+        )
+        return [item for page in pages for item in page["Items"]]
+
     def delete(self, pk: str, sk: str) -> None:
         self.client.delete_item(TableName=self.name, Key={"pk": text(pk), "sk": text(sk)})
 
     def listed(self, listing: str, *, up_to: str | None = None, limit: int | None = None, newest_first: bool = False) -> Iterator[Item]:
         """The whole items of a listing in the order of their sort value (eventually consistent)."""
-        keys: list[Item] = []
+        # By key: what moves within its listing between two pages comes twice, and a batch may not name an item twice.
+        keys: dict[tuple[str, str], Item] = {}
         for key in self._keys(listing, up_to=up_to, limit=limit, newest_first=newest_first):
-            keys.append(key)
+            keys[key["pk"]["S"], key["sk"]["S"]] = key
             if len(keys) == 100:
-                yield from self._batch(keys)
-                keys = []
+                yield from self._batch(list(keys.values()))
+                keys = {}
         if keys:
-            yield from self._batch(keys)
+            yield from self._batch(list(keys.values()))
 
     def _keys(self, listing: str, *, up_to: str | None, limit: int | None, newest_first: bool) -> Iterator[Item]:
         arguments: dict[str, Any] = {
@@ -130,13 +146,14 @@ class StateTable:
         wanted = [(key["pk"]["S"], key["sk"]["S"]) for key in keys]
         found: dict[tuple[str, str], Item] = {}
         pending = {self.name: {"Keys": list(keys), "ConsistentRead": True}}
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             answer = self.client.batch_get_item(RequestItems=pending)
             for item in answer["Responses"].get(self.name, []):
                 found[item["pk"]["S"], item["sk"]["S"]] = item
             pending = answer.get("UnprocessedKeys") or {}
             if not pending:
                 break
+            time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
         else:
             raise RetryLater("STORE_BUSY", "the state table did not answer all reads")
         yield from (found[key] for key in wanted if key in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,15 @@ from crossdock.domain.ports import Cursors
 NOBODY_WAITS = frozenset({"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"})
 
 
+LONGEST_NAME = 80
+
+
+def _restarted(order_id: str, attempt: int) -> str:
+    """The order id with the number behind it; an id too long for that is cut and made unique again by its hash."""
+    name = f"{order_id}_{attempt}"
+    return name if len(name) <= LONGEST_NAME else f"{order_id[:50]}_{hashlib.sha256(order_id.encode()).hexdigest()[:12]}_{attempt}"
+
+
 class StepFunctionsWorkflow:
     """Implements ``ports.Workflow``. The execution's name is the order id; a restart by a person gets a number behind it."""
 
@@ -24,18 +34,21 @@ class StepFunctionsWorkflow:
         self._cursors = cursors
 
     def start(self, order_id: str, *, attempt: int = 0) -> None:
-        name = order_id if attempt == 0 else f"{order_id[:70]}_{attempt}"
+        name = order_id if attempt == 0 else _restarted(order_id, attempt)
+        if attempt:
+            # First: a restart that nobody finds would be started a second time beside it.
+            self._cursors.put(f"execution#{order_id}", name)
         try:
             self._clients.stepfunctions.start_execution(stateMachineArn=self._machine_arn, name=name, input=json.dumps({"order_id": order_id}))
         except ClientError as error:
             if error_code(error) != "ExecutionAlreadyExists":
                 raise
-        if attempt:
-            self._cursors.put(f"execution#{order_id}", name)
 
-    def _answer(self, operation: str, **arguments: Any) -> bool:
+    def _answer(self, operation: str, token: str, **arguments: Any) -> bool:
+        if not token:
+            return False
         try:
-            getattr(self._clients.stepfunctions, operation)(**arguments)
+            getattr(self._clients.stepfunctions, operation)(taskToken=token, **arguments)
         except ClientError as error:
             if error_code(error) in NOBODY_WAITS:
                 return False
@@ -43,10 +56,10 @@ class StepFunctionsWorkflow:
         return True
 
     def succeed(self, token: str, output: Mapping[str, object]) -> bool:
-        return self._answer("send_task_success", taskToken=token, output=json.dumps(dict(output)))
+        return self._answer("send_task_success", token, output=json.dumps(dict(output)))
 
     def fail(self, token: str, *, error: str, cause: str) -> bool:
-        return self._answer("send_task_failure", taskToken=token, error=error, cause=cause[:30000])
+        return self._answer("send_task_failure", token, error=error, cause=cause[:30000])
 
     def running(self, order_id: str) -> bool | None:
         status = self._status(order_id)

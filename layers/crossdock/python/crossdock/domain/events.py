@@ -84,7 +84,7 @@ class ShipmentDispatched(Model):
 
     @property
     def subject(self) -> str:
-        return self.shipment.order_id or self.shipment.part_reference
+        return self.shipment.order_id or self.shipment.part_reference or self.shipment.shipment_id
 
 
 class ShipmentDelivered(Model):

@@ -66,8 +66,8 @@ class ExceptionRecord(Model):
     order_id: OrderId | None = None
     connection: ConnectionName | None = None
     queue: QueueName | None = None
-    message: Text = ""
-    """The queue message's body (a pointer), kept beyond the queue's own retention."""
+    message: str = ""
+    """The queue message's whole body, kept beyond the queue's own retention: what a retry sends again."""
     hold: HoldDetails | None = None
     fingerprint: str
     """Equal for failures of the same kind: grouping, and one alert per incident."""

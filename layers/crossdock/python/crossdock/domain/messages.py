@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from crossdock.domain.events import Event
 from crossdock.domain.identifiers import ConnectionName
-from crossdock.domain.model import Model, Text
+from crossdock.domain.model import Model
 from crossdock.domain.order_record import Step
 
 
@@ -27,7 +27,7 @@ class StepRequest(Model):
     request: Step
     order_id: str
     token: str
-    why: Text | dict[str, object] | None = None
+    why: str | dict[str, object] | None = None
 
 
 class StuckNotice(Model):
@@ -35,7 +35,7 @@ class StuckNotice(Model):
 
     request: Literal["stuck"]
     order_id: str
-    why: Text | dict[str, object] | None = None
+    why: str | dict[str, object] | None = None
 
 
 class OutboundMessage(Model):

@@ -17,7 +17,7 @@ class Model(BaseModel):
 
     def as_json(self) -> dict[str, Any]:
         """The object as JSON-safe values: decimals as plain strings, times as RFC 3339 UTC, absent optionals left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _exact(value: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 from crossdock.domain.identifiers import CurrencyCode
-from crossdock.domain.model import ExactDecimal, Model
+from crossdock.domain.model import ExactDecimal, Model, plain
 
 # Minor units that differ from two decimals (ISO 4217:2015, list one).
 _MINOR_UNITS = {"BHD": 3, "CLP": 0, "ISK": 0, "JOD": 3, "JPY": 0, "KRW": 0, "KWD": 3, "OMR": 3, "TND": 3, "UGX": 0, "VND": 0, "XAF": 0, "XOF": 0}
@@ -62,6 +62,10 @@ class Money(Model):
     def rounded(self) -> Money:
         """To the currency's minor unit, half up, as invoices are rounded."""
         return Money(amount=self.amount.quantize(Decimal(1).scaleb(-_MINOR_UNITS.get(self.currency, 2)), ROUND_HALF_UP), currency=self.currency)
+
+    def exact(self) -> str:
+        """Every digit: unit prices of small parts differ in the fourth decimal."""
+        return f"{plain(self.amount)} {self.currency}"
 
     def __str__(self) -> str:
         return f"{self.rounded().amount:f} {self.currency}"

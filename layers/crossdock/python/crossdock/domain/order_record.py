@@ -70,6 +70,10 @@ class Waiting(Model):
     step: Step
     token: str
     since: Instant
+    answer: dict[str, str | bool] | None = None
+    """Decided; written before it is sent, so that whoever comes after a crash sends it again."""
+    older: tuple[str, ...] = ()
+    """Tokens under which the engine asked the same before (a retry of its own): one of them may be the one that waits."""
 
 
 class Approval(Model):
@@ -159,9 +163,13 @@ class OrderRecord(Model):
     shipments: tuple[BookedShipment, ...] = ()
     approvals: tuple[Approval, ...] = ()
     waiting: Waiting | None = None
+    answered: tuple[str, ...] = ()
+    """Marks of tokens that wait no more: a late copy of an old request is known by them."""
     open_exceptions: tuple[str, ...] = ()
     cancel_requested_at: Instant | None = None
     cancel_reason: Text = ""
+    cancel_refused_at: Instant | None = None
+    """A cancellation came too late: the storefront's repeats of it change nothing any more."""
     tell_source: bool = False
     """True while the storefront must still be told of the cancellation; False when it told us, or knows."""
     released_stock: bool = False
@@ -184,8 +192,8 @@ class OrderRecord(Model):
 
     @property
     def everything_shipped(self) -> bool:
-        live = [part for part in self.parts if part.status is not PartStatus.CANCELLED]
-        return bool(live) and all(part.status is PartStatus.SHIPPED for part in live)
+        """Something has left and nothing is left to ship (a part may have shipped in part and been cancelled for the rest)."""
+        return bool(self.shipments) and not any(part.open for part in self.parts)
 
     @property
     def everything_settled(self) -> bool:

@@ -135,10 +135,12 @@ def price_hold(order: Order, prices: Mapping[str, Price | None], spec: TenantSpe
         price = prices[line.line_id]
         if price is None:
             continue
+        # Two lines may sell one SKU at two prices: an approval covers both, so both are named.
+        name = line.sku if line.sku not in differing else f"{line.sku} (line {line.line_id})"
         if price.price.currency != order.currency:
-            differing[line.sku] = f"storefront {line.unit_price}, ERP {price.price} (another currency)"
+            differing[name] = f"storefront {line.unit_price.exact()}, ERP {price.price.exact()} (another currency)"
         elif not within(spec.price_tolerance, expected=price.price, actual=line.unit_price):
-            differing[line.sku] = f"storefront {line.unit_price}, ERP {price.price}"
+            differing[name] = f"storefront {line.unit_price.exact()}, ERP {price.price.exact()}"
     if not differing:
         return None
     text = "; ".join(f"{sku}: {pair}" for sku, pair in differing.items())

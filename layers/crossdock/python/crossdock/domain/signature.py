@@ -20,7 +20,7 @@ def _standard_key(secret: str) -> bytes | None:
 
 
 def _same(expected: str, given: str) -> bool:
-    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogateescape"))
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def _hmac_sha256(scheme: SignatureScheme, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime) -> str | None:
@@ -53,7 +53,7 @@ def _standard_webhooks(scheme: SignatureScheme, headers: Mapping[str, str], body
         return "headers webhook-id, webhook-timestamp and webhook-signature are needed"
     if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 12:
         return "header webhook-timestamp is not a Unix time"
-    signed = f"{message_id}.{stamp}.".encode("utf-8", "surrogateescape") + body
+    signed = f"{message_id}.{stamp}.".encode("utf-8", "surrogatepass") + body
     candidates = [part.removeprefix("v1,") for part in given.split(" ") if part.startswith("v1,")]
     fits = False
     for secret in secrets:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
 
 from crossdock.domain.order import Order
@@ -26,7 +27,7 @@ class Need:
     sku: str
     ordered: Quantity
     base: Decimal
-    per_unit: Decimal
+    per_unit: Fraction
     value: Decimal
     group: str | None
 
@@ -49,7 +50,7 @@ def needs_of(order: Order, xref: CrossReference) -> list[Need]:
                 sku=line.sku,
                 ordered=line.quantity,
                 base=base.value,
-                per_unit=Decimal(numerator) / Decimal(denominator),
+                per_unit=Fraction(numerator, denominator),
                 value=line.net.amount,
                 group=line.group,
             )
@@ -136,8 +137,7 @@ def _split(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, s
     for need in divisible:
         left = need.base
         for location in locations:
-            whole_units = (free[need.sku, location] // need.per_unit) if need.per_unit else Decimal(0)
-            take = min(left, whole_units * need.per_unit)
+            take = _whole_units(min(left, free[need.sku, location]), left, need.per_unit)
             if take > 0:
                 free[need.sku, location] -= take
                 made.append((need, location, take))
@@ -147,6 +147,16 @@ def _split(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, s
         if left > 0:
             return None
     return made
+
+
+def _whole_units(offered: Decimal, left: Decimal, per_unit: Fraction) -> Decimal:
+    """All that is left, or else as many base units as make whole ordered units (and are whole themselves)."""
+    if offered >= left:
+        return left
+    units = Fraction(offered) // per_unit
+    while units > 0 and (units * per_unit).denominator != 1:
+        units -= 1
+    return Decimal(int(units * per_unit))
 
 
 def _worth_it(made: Assignment, spec: TenantSpec) -> bool:
@@ -169,11 +179,33 @@ def parts_of(order: Order, made: Assignment, locations: list[str], spec: TenantS
                 location=location,
                 connection=spec.locations[location].connection,
                 lines=tuple(
-                    PartLine(line_id=need.line_id, sku=need.sku, quantity=Quantity(value=base / need.per_unit, unit=need.ordered.unit), base_quantity=base) for need, base in lines
+                    PartLine(line_id=need.line_id, sku=need.sku, quantity=_ordered(need, base), base_quantity=base) for need, base in lines
                 ),
             )
         )
     return parts
+
+
+def _ordered(need: Need, base: Decimal) -> Quantity:
+    """The base quantity in the line's ordered unit: the line's own quantity when it is the whole line."""
+    if base == need.base:
+        return need.ordered
+    exact = Fraction(base) / need.per_unit
+    return Quantity(value=Decimal(exact.numerator) / Decimal(exact.denominator), unit=need.ordered.unit)
+
+
+def intangible_part(order: Order, *, number: int, location: str) -> Fulfillment | None:
+    """The lines that nobody packs (services, digital goods) as a part of their own, which is shipped the moment it is released. It is worked by
+    nobody: its connection is the order's own source, which is told of it like of any shipment; the ERP ships and invoices it together."""
+    lines = [line for line in order.lines if not line.requires_shipping and line.quantity.value > 0]
+    if not lines:
+        return None
+    return Fulfillment(
+        part_id=f"{order.order_id}.{number}",
+        location=location,
+        connection=order.connection,
+        lines=tuple(PartLine(line_id=line.line_id, sku=line.sku, quantity=line.quantity, base_quantity=Decimal(0)) for line in lines),
+    )
 
 
 def reserved_lines(parts: Iterable[Fulfillment]) -> tuple[ReservedLine, ...]:
@@ -181,7 +213,8 @@ def reserved_lines(parts: Iterable[Fulfillment]) -> tuple[ReservedLine, ...]:
     sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for part in parts:
         for line in part.lines:
-            sums[line.sku, part.location] += line.base_quantity
+            if line.base_quantity:
+                sums[line.sku, part.location] += line.base_quantity
     return tuple(ReservedLine(sku=sku, location=location, quantity=quantity) for (sku, location), quantity in sorted(sums.items()))
 
 

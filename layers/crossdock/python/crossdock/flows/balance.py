@@ -74,7 +74,7 @@ def _deliveries(services: Services) -> Side:
 
 def _lost_orders(events: tuple[str, ...], services: Services) -> list[str]:
     """Orders that a finished delivery brought and that are not there (with nothing on its way any more)."""
-    placed = [event.partition(":")[2] for event in events if event.startswith("OrderPlaced:")]
+    placed = [event.partition(":")[2] for event in events if event.startswith(("OrderPlaced:", "OrderUpdated:", "OrderCancelled:"))]
     gone = [order_id for order_id in placed if services.orders.get(order_id) is None]
     if gone and services.queues.depth(QueueName.WORK) > 0:
         return []

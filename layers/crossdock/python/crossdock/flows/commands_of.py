@@ -49,12 +49,13 @@ def _create_sales_order(message: OutboundMessage, record: OrderRecord, services:
     for part in record.parts:
         for planned in part.plan.lines:
             shares.setdefault(planned.line_id, []).append((part.plan.location, planned.quantity.value))
-    for line in order.lines:
+    for line in (line for line in order.lines if line.quantity.value > 0):
         home = shares.get(line.line_id) or [(next(iter(services.spec.locations)), line.quantity.value)]
         given = Money.zero(order.currency)
         for index, (location, quantity) in enumerate(home):
             last = index == len(home) - 1
-            discount = line.discount - given if last else (line.discount * (quantity / line.quantity.value)).rounded()
+            share = Money(amount=line.discount.amount * quantity / line.quantity.value, currency=order.currency).rounded()
+            discount = line.discount - given if last else share
             given = given + discount
             lines.append(
                 AllocatedLine(

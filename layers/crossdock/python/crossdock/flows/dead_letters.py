@@ -189,9 +189,10 @@ def index(queue: QueueName, *, letters: DeadLetters, services: Services) -> int:
             standing.detail if standing is not None else f"{command or 'the message'} used up its tries without a recorded reason: the worker crashed or ran out of time",
             remedy="look at the function's log at that time; `crossdock dlq redrive` sends it round again",
         )
-        raise_exception.for_message(error, queue=queue, message=letter.body, subject=subject, connection=connection, services=services, order_id=order_id, dead_letter=False)
+        # The delivery first: an exception that is open already is not looked at again.
         if queue is QueueName.INBOUND and subject != "unreadable" and services.deliveries.note(subject) is not None:
             raise_exception.mark_delivery(letter.body, error.code, services)
+        raise_exception.for_message(error, queue=queue, message=letter.body, subject=subject, connection=connection, services=services, order_id=order_id, dead_letter=False)
         made += 1
     return made
 

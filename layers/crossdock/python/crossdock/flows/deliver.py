@@ -11,7 +11,7 @@ from crossdock.domain.effect import Effect, EffectState
 from crossdock.domain.errors import CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage, inbound_message
-from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder, Step
+from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.flows import facts, progress, raise_exception
 from crossdock.flows import order as order_flow
@@ -50,7 +50,7 @@ def deliver(message: OutboundMessage, services: Services) -> None:
     lock = f"invoice#{record.order_id}" if message.command == "PostInvoice" else None
     now = services.clock.now()
     if lock and not services.cursors.claim(lock, until=now + timedelta(seconds=LEASE_SECONDS), now=now):
-        raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=1)
+        raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=5)
     try:
         receipt = _once(message, intent, record, services)
     finally:
@@ -84,7 +84,7 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
         effect = found
     # The intent is on the ledger; only now is the cancellation asked for. Whoever cancels writes first and reads the ledger second,
     # so at least one of the two sees the other.
-    if message.command in _FORWARD and _being_cancelled(record.order_id, services):
+    if message.command in _FORWARD and _being_cancelled(record.order_id, message.part_id, services):
         services.effects.fail(effect, "the order is being cancelled", now=now)
         progress.advance(record.order_id, services)
         return None
@@ -92,15 +92,22 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
     return _call(lambda: connector.execute(intent), effect, message, services)
 
 
-def _being_cancelled(order_id: str, services: Services) -> bool:
+def _being_cancelled(order_id: str, part_id: str | None, services: Services) -> bool:
+    """The order, or (when the cancellation came too late for the rest of it) this part alone."""
     current = services.orders.get(order_id)
-    return current is not None and (current.cancel_requested_at is not None or current.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED))
+    if current is None:
+        return False
+    part = current.part(part_id) if part_id else None
+    part_is_off = part is not None and part.status is PartStatus.CANCELLED
+    return part_is_off or current.cancel_requested_at is not None or current.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED)
 
 
 def _settled(effect: Effect, intent: Intent, message: OutboundMessage, services: Services, now: datetime) -> Receipt | Effect:
     """Nobody knows whether it was done: ask the other side first. The receipt when it was, the effect (claimed, free to call) when it was not."""
     if effect.state is EffectState.INTENDED and effect.lease_until > now:
-        raise RetryLater("BUSY", f"{effect.key} is being delivered", after_seconds=5)
+        # Whoever holds the lease may be dead: not so often that the tries are used up before the lease has run out.
+        left = int((effect.lease_until - now).total_seconds()) + 1
+        raise RetryLater("BUSY", f"{effect.key} is being delivered", after_seconds=min(left, 15))
     settled_at = effect.settled_at or effect.intended_at
     if effect.state is EffectState.UNKNOWN and (now - settled_at).total_seconds() < SETTLE_SECONDS:
         raise RetryLater("UNKNOWN_OUTCOME", f"{effect.key}: too early to look whether it arrived", after_seconds=SETTLE_SECONDS)
@@ -159,8 +166,11 @@ def _recorded(message: OutboundMessage, receipt: Receipt, services: Services) ->
         "CancelOrder": _source_told,
     }
     handlers[message.command](message, receipt, services)
-    if message.order_id:
-        progress.advance(message.order_id, services)
+    record = services.orders.get(message.order_id or "")
+    if record is not None and record.open_exceptions:
+        # It went through: an exception of this very message must not keep the order from going on.
+        raise_exception.close_for_message(QueueName.OUTBOUND, message.text(), services=services)
+    progress.advance(message.order_id or "", services)
 
 
 def _change(message: OutboundMessage, services: Services, *, action: str, summary: str, details: dict[str, str], decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
@@ -177,6 +187,8 @@ def _change(message: OutboundMessage, services: Services, *, action: str, summar
     record = services.orders.change(message.order_id or "", guarded)
     if changed:
         services.audit.append(record.order_id, actor=message.connection, action=action, summary=summary, details=details, at=now)
+    else:
+        raise_exception.note_once(record.order_id, actor=message.connection, action=action, summary=summary, details=details, at=now, services=services)
     return record
 
 
@@ -191,15 +203,13 @@ def _sales_order_created(message: OutboundMessage, receipt: Receipt, services: S
     def post(current: OrderRecord) -> OrderRecord | None:
         if current.sales_order is not None:
             return None
-        return progress.with_status(current, OrderStatus.POSTED, now).model_copy(update={"sales_order": sales_order})
+        return progress.caught_up(progress.with_status(current, OrderStatus.POSTED, now), now).model_copy(update={"sales_order": sales_order})
 
     for reference in {receipt.external_id, receipt.number} - {""}:
         services.orders.refer(message.connection, reference, message.order_id or "")
     record = _change(message, services, action="SalesOrderPosted", summary=f"sales order {receipt.number}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=post)
     progress.rejoin({receipt.external_id, receipt.number} - {""}, record.order_id, services)
-    hold = order_flow.erp_difference(record, services)
-    if hold is not None and record.waiting is not None and record.waiting.step is Step.POST and record.cancel_requested_at is None:
-        order_flow.open_hold(hold, None, services, order_id=record.order_id)
+    order_flow.hold_difference(record, services)
 
 
 def _sales_order_cancelled(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -208,7 +218,7 @@ def _sales_order_cancelled(message: OutboundMessage, receipt: Receipt, services:
             return None
         return current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"cancelled": True})})
 
-    _change(message, services, action="SalesOrderCancelled", summary=f"sales order {receipt.number or receipt.external_id} cancelled in the ERP{_found(receipt)}", details={}, decide=cancel)
+    _change(message, services, action="SalesOrderCancelled", summary=f"sales order {receipt.number or receipt.external_id} cancelled in the ERP{_found(receipt)}", details={"external_id": receipt.external_id}, decide=cancel)
 
 
 def _released(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -221,23 +231,16 @@ def _released(message: OutboundMessage, receipt: Receipt, services: Services) ->
             return None
         status = PartStatus.RELEASED if part.status is PartStatus.PLANNED else part.status
         changed = progress.replace_part(current, part.model_copy(update={"status": status, "released_at": now, "external_id": receipt.external_id}))
-        return progress.with_status(changed, OrderStatus.RELEASED, now) if changed.status is OrderStatus.POSTED else changed
+        return progress.caught_up(changed, now)
 
-    if not _is_sales_order(message, receipt, services):
-        services.orders.refer(message.connection, receipt.external_id, message.order_id or "", part_id)
+    services.orders.refer(message.connection, receipt.external_id, message.order_id or "", part_id)
     record = _change(
-        message, services, action="FulfillmentReleased", summary=f"part {part_id} released to {message.connection}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=release
+        message, services, action="FulfillmentReleased", summary=f"part {part_id} released to {message.connection}{_found(receipt)}", details={"part": part_id, "external_id": receipt.external_id}, decide=release
     )
     progress.rejoin({part_id, receipt.external_id} - {""}, record.order_id, services)
     if receipt.acknowledged:
         facts.acknowledge(record.order_id, part_id, at=now, actor=message.connection, external_id=receipt.external_id, services=services)
     await_answers(message.connection, message.command, services)
-
-
-def _is_sales_order(message: OutboundMessage, receipt: Receipt, services: Services) -> bool:
-    """A warehouse worked in the ERP answers with the sales order itself, which all its parts share: that name stays the order's."""
-    record = services.orders.get(message.order_id or "")
-    return record is not None and record.sales_order is not None and record.sales_order.external_id == receipt.external_id
 
 
 def _fulfillment_cancelled(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -247,7 +250,7 @@ def _fulfillment_cancelled(message: OutboundMessage, receipt: Receipt, services:
             return None
         return progress.replace_part(current, part.model_copy(update={"status": PartStatus.CANCELLED}))
 
-    _change(message, services, action="FulfillmentCancelled", summary=f"part {message.part_id} cancelled at {message.connection}{_found(receipt)}", details={}, decide=cancel)
+    _change(message, services, action="FulfillmentCancelled", summary=f"part {message.part_id} cancelled at {message.connection}{_found(receipt)}", details={"part": message.part_id or ""}, decide=cancel)
 
 
 def _confirmed(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -257,7 +260,7 @@ def _confirmed(message: OutboundMessage, receipt: Receipt, services: Services) -
             return None
         return progress.replace_shipment(current, booked.model_copy(update={"confirmed": True}))
 
-    _change(message, services, action="ShipmentConfirmed", summary=f"{message.shipment_id} told to {message.connection}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=confirm)
+    _change(message, services, action="ShipmentConfirmed", summary=f"{message.shipment_id} told to {message.connection}{_found(receipt)}", details={"shipment": message.shipment_id or "", "external_id": receipt.external_id}, decide=confirm)
 
 
 def _invoiced(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -289,15 +292,16 @@ def refused(message: OutboundMessage, error: CrossdockError, services: Services)
 
     A warehouse that cannot cancel any more has answered the question: the part ships.
     """
-    if message.command == "CancelFulfillment" and isinstance(error, Rejected) and error.code == "ALREADY_SHIPPED":
+    part_id = message.part_id
+    if message.command == "CancelFulfillment" and part_id and isinstance(error, Rejected) and error.code == "ALREADY_SHIPPED":
 
         def keep(current: OrderRecord) -> OrderRecord | None:
-            part = current.part(message.part_id or "")
+            part = current.part(part_id)
             if part is None or part.cancel_refused:
                 return None
             return progress.replace_part(current, part.model_copy(update={"cancel_refused": True}))
 
-        _change(message, services, action="CancellationRefused", summary=f"part {message.part_id}: {error.detail}"[:500], details={}, decide=keep)
+        _change(message, services, action="CancellationRefused", summary=f"part {message.part_id}: {error.detail}"[:500], details={"part": part_id}, decide=keep)
         progress.advance(message.order_id or "", services)
         return True
     return False

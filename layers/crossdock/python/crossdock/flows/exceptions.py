@@ -13,10 +13,12 @@ from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected
 from crossdock.domain.events import fingerprint
 from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, HistoryEntry, QueueName
+from crossdock.domain.exception_record import exception_id as the_id
 from crossdock.domain.order import Order
-from crossdock.domain.order_record import Approval, OrderRecord, OrderStatus, Step
+from crossdock.domain.order_record import TERMINAL, Approval, OrderRecord, OrderStatus
+from crossdock.domain.tenant import HoldKind
+from crossdock.flows import allocate, progress, raise_exception
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception
 from crossdock.flows.dead_letters import DeadLetters, redrive
 from crossdock.flows.raise_exception import delivery_of
 from crossdock.flows.services import Services
@@ -44,7 +46,9 @@ def _note(exception_id: str, *, actor: str, action: str, note: str, services: Se
     now = services.clock.now()
 
     def change(current: ExceptionRecord) -> ExceptionRecord:
-        return current.model_copy(update={"history": (*current.history, HistoryEntry(at=now, actor=actor, action=action, note=note[:1000])), **updates})
+        # It may have succeeded (and been closed) while this was being done: a closed record stays closed.
+        kept = {} if current.closed else updates
+        return current.model_copy(update={"history": (*current.history, HistoryEntry(at=now, actor=actor, action=action, note=note[:1000])), **kept})
 
     changed = services.exceptions.change(exception_id, change)
     services.audit.append(
@@ -99,9 +103,22 @@ def _edited_order(standing: ExceptionRecord, body: bytes, services: Services) ->
         raise Rejected("INVALID_BODY", "the edited order is not valid", remedy="correct the fields named", fields=problems) from error
     if (edited.order_id, edited.external_id, edited.connection) != (record.order.order_id, record.order.external_id, record.order.connection):
         raise Rejected("INVALID_BODY", "an edit cannot make it another order", remedy="leave order_id, external_id and connection", fields=[FieldProblem("order_id", "must stay")])
+    allocate.needs_of(edited, services.xref)
     for line in edited.lines:
         services.xref.article(line.sku)
+    if record.parts and _shape(edited) != _shape(record.order):
+        raise Rejected(
+            "NOT_EDITABLE",
+            "stock is reserved for these lines and quantities",
+            remedy="edit prices, address and texts only, or cancel and place anew",
+            fields=[FieldProblem("lines", "SKU, unit and quantity must stay")],
+        )
     return edited
+
+
+def _shape(order: Order) -> list[tuple[str, str, str, bool]]:
+    """What of an order the warehouses are told."""
+    return sorted((line.line_id, line.sku, str(line.quantity), line.requires_shipping) for line in order.lines)
 
 
 def edit(exception_id: str, body: bytes, *, actor: str, services: Services) -> Preflight:
@@ -126,9 +143,9 @@ def retry(exception_id: str, *, actor: str, services: Services, letters: DeadLet
     """Sends the thing round again; the record closes when it has gone through. A sentence that says what was done."""
     standing = _standing(exception_id, services)
     if standing.closed:
-        return "it is closed already: nothing to do"
+        return _closed_already(standing, services)
     if standing.kind == "hold":
-        return _answer_hold(standing, {"decision": "retry"}, actor=actor, note="checks again", services=services)
+        return _answer_hold(standing, "retry", actor=actor, note="checks again", services=services)
     if standing.kind == "business":
         if standing.code == "WORKFLOW_STOPPED" and standing.order_id:
             return _restart(standing, actor=actor, services=services)
@@ -145,6 +162,13 @@ def retry(exception_id: str, *, actor: str, services: Services, letters: DeadLet
     return "sent round again"
 
 
+def _closed_already(standing: ExceptionRecord, services: Services) -> str:
+    """Whoever closed it may have died before the order went on."""
+    if standing.order_id and services.orders.get(standing.order_id) is not None:
+        progress.advance(standing.order_id, services)
+    return "it is closed already: nothing to do"
+
+
 def _reopen_delivery(queue: QueueName, message: str, services: Services) -> None:
     if queue is QueueName.INBOUND:
         note = services.deliveries.note(delivery_of(message))
@@ -154,9 +178,9 @@ def _reopen_delivery(queue: QueueName, message: str, services: Services) -> None
 
 def _restart(standing: ExceptionRecord, *, actor: str, services: Services) -> str:
     order_id = standing.order_id or ""
-    if services.workflow.running(order_id):
-        return "the workflow runs"
-    services.workflow.start(order_id, attempt=standing.occurrences)
+    record = services.orders.get(order_id)
+    if record is not None and record.status not in TERMINAL and not services.workflow.running(order_id):
+        services.workflow.start(order_id, attempt=standing.occurrences)
     raise_exception.close(standing.exception_id, actor=actor, note="the workflow was started again", services=services)
     return "the workflow was started again"
 
@@ -165,7 +189,7 @@ def resolve(exception_id: str, *, decision: str, note: str, actor: str, services
     """A person decides. Holds: ``approve`` or ``reject``; messages: ``discard``; business facts: ``done``. ``note`` is the reason on record."""
     standing = _standing(exception_id, services)
     if standing.closed:
-        return "it is closed already: nothing to do"
+        return _closed_already(standing, services)
     deciders: dict[str, tuple[str, Callable[[], str]]] = {
         "hold": ("approve or reject", lambda: _decide_hold(standing, decision, note=note, actor=actor, services=services)),
         "message": ("discard", lambda: _discard(standing, note=note, actor=actor, services=services, letters=letters)),
@@ -180,10 +204,21 @@ def resolve(exception_id: str, *, decision: str, note: str, actor: str, services
 
 
 def _settled(standing: ExceptionRecord, *, note: str, actor: str, services: Services) -> str:
+    if standing.code == "ORDER_NEVER_ARRIVED":
+        _never_arrived(standing, services)
     raise_exception.close(standing.exception_id, actor=actor, note=note, services=services)
     if standing.order_id:
         progress.advance(standing.order_id, services)
     return "closed"
+
+
+def _never_arrived(standing: ExceptionRecord, services: Services) -> None:
+    """Only its cancellation ever came: there is nothing to cancel, and nothing is awaited any more."""
+    now = services.clock.now()
+    services.orders.change(
+        standing.order_id or "",
+        lambda current: progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now}) if current.status is OrderStatus.ANNOUNCED else None,
+    )
 
 
 def _decide_hold(standing: ExceptionRecord, decision: str, *, note: str, actor: str, services: Services) -> str:
@@ -194,49 +229,52 @@ def _decide_hold(standing: ExceptionRecord, decision: str, *, note: str, actor: 
     hold = standing.hold
     if hold is None:
         raise NeedsPerson("HOLD_UNKNOWN", "the record does not say what is held", remedy="reject it, or retry the checks")
+    if hold.kind in _NOT_FOR_APPROVAL or standing.code == "MISSING_XREF":
+        raise Rejected("INVALID_DECISION", f"{standing.code} cannot be approved away: the order could not go on", remedy="mend the cause and retry, or reject")
     now = services.clock.now()
     approval = Approval(kind=hold.kind, fingerprint=hold.fingerprint, by=actor, at=now, note=note)
     services.orders.change(standing.order_id or "", lambda current: None if approval in current.approvals else current.model_copy(update={"approvals": (*current.approvals, approval)}))
-    return _answer_hold(standing, {"decision": "approve"}, actor=actor, note=note, services=services)
+    return _answer_hold(standing, "approve", actor=actor, note=note, services=services)
 
 
-def _answer_hold(standing: ExceptionRecord, answer: dict[str, object], *, actor: str, note: str, services: Services) -> str:
+_NOT_FOR_APPROVAL = frozenset({HoldKind.WAREHOUSE, HoldKind.UNIT, HoldKind.CHECKS})
+
+
+def _answer_hold(standing: ExceptionRecord, decision: str, *, actor: str, note: str, services: Services) -> str:
+    """Answers first, closes then: who finds it half done does it again to the same end."""
     order_id = standing.order_id or ""
-    now = services.clock.now()
     record = services.orders.get(order_id)
     if record is None or record.waiting is None:
         raise NeedsPerson("NOT_WAITING", f"order {order_id} does not wait for a decision", remedy="see `crossdock orders show`")
-    if record.waiting.step is Step.POST:
-        return _answer_erp_hold(standing, record, answer, actor=actor, note=note, services=services)
-    token = record.waiting.token
-
-    def resume(current: OrderRecord) -> OrderRecord | None:
-        if current.waiting is None or current.waiting.token != token:
-            return None
-        resumed = progress.with_status(current, OrderStatus.ACCEPTED, now).model_copy(update={"waiting": None, "updated_at": now})
-        return resumed.model_copy(update={"due_at": progress.next_deadline(resumed, services)})
-
-    services.orders.change(order_id, resume)
-    raise_exception.close(standing.exception_id, actor=actor, note=f"{answer['decision']}: {note}", services=services)
-    services.workflow.succeed(token, answer)
-    return "approved: the order goes on" if answer["decision"] == "approve" else "the checks run again"
+    if standing.hold is not None and standing.hold.kind is HoldKind.ERP_TOTAL:
+        return _answer_erp_hold(standing, record, decision, actor=actor, note=note, services=services)
+    order_flow.answer_hold(order_id, decision, services)
+    raise_exception.close(standing.exception_id, actor=actor, note=f"{decision}: {note}", services=services)
+    raise_exception.close(the_id("HOLD_EXPIRED", order_id, standing.code), actor=actor, note="it is decided", services=services)
+    return "approved: the order goes on" if decision == "approve" else "the checks run again"
 
 
-def _answer_erp_hold(standing: ExceptionRecord, record: OrderRecord, answer: dict[str, object], *, actor: str, note: str, services: Services) -> str:
+def _answer_erp_hold(standing: ExceptionRecord, record: OrderRecord, decision: str, *, actor: str, note: str, services: Services) -> str:
     """The sales order stands but its total differs: approved, the order goes on; retried, the ERP is asked what it says now."""
     now = services.clock.now()
-    if answer["decision"] == "retry" and record.sales_order is not None:
+    if decision == "retry" and record.sales_order is not None:
         total = services.connectors.connector(services.spec.erp).sales_order_total(record.sales_order.external_id)
         services.orders.change(
             record.order_id, lambda current: current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"total": total})}) if current.sales_order and total else None
         )
-    services.orders.change(record.order_id, lambda current: progress.with_status(current, OrderStatus.POSTED, now) if current.status is OrderStatus.HELD else None)
-    raise_exception.close(standing.exception_id, actor=actor, note=f"{answer['decision']}: {note}", services=services)
-    changed = progress.advance(record.order_id, services)
-    hold = order_flow.erp_difference(changed, services)
-    if hold is not None:
-        order_flow.open_hold(hold, None, services, order_id=record.order_id)
+
+    def go_on(current: OrderRecord) -> OrderRecord | None:
+        if current.status is not OrderStatus.HELD or order_flow.erp_difference(current, services) is not None:
+            return None
+        changed = progress.caught_up(progress.with_status(current, OrderStatus.POSTED, now), now)
+        return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
+
+    changed = services.orders.change(record.order_id, go_on)
+    if order_flow.hold_difference(changed, services) is not None:
         return "the totals still differ: the hold stays"
+    progress.advance(record.order_id, services)
+    raise_exception.close(standing.exception_id, actor=actor, note=f"{decision}: {note}", services=services)
+    raise_exception.close(the_id("HOLD_EXPIRED", record.order_id, standing.code), actor=actor, note="it is decided", services=services)
     return "the order goes on"
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 
 from crossdock.domain.errors import Cause, ConcurrentChange
 from crossdock.domain.events import (
@@ -22,7 +25,7 @@ from crossdock.domain.events import (
 )
 from crossdock.domain.exception_record import exception_id
 from crossdock.domain.order import Order
-from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
+from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
 from crossdock.domain.shipment import PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import order as order_flow
@@ -51,10 +54,24 @@ def apply(event: Event, services: Services) -> None:
     elif isinstance(fact, ShipmentDelivered):
         _delivered(event, fact, services)
     elif isinstance(fact, StockCounted):
-        safety = services.spec.locations[fact.reading.location]
-        services.stock.count(fact.reading, safety=safety.safety_stock.get(fact.reading.sku, safety.default_safety_stock), source=event.source)
+        _counted(event, fact, services)
     else:
         _return_requested(event, fact, services)
+
+
+def _counted(event: Event, fact: StockCounted, services: Services) -> None:
+    place = services.spec.locations[fact.reading.location]
+    if place.stock_from != event.source:
+        services.audit.append(
+            fact.subject,
+            actor=event.source,
+            action="WriteRefused",
+            summary=f"the stock at {fact.reading.location} is {place.stock_from}'s to count, not {event.source}'s",
+            details={"delivery": event.causation_id},
+            at=services.clock.now(),
+        )
+        return
+    services.stock.count(fact.reading, safety=place.safety_stock.get(fact.reading.sku, place.default_safety_stock), source=event.source)
 
 
 # ------------------------------------------------------------------ the order itself
@@ -77,10 +94,9 @@ def _placed(event: Event, order: Order, services: Services) -> None:
         standing = services.orders.get(order.order_id)
         if standing is None:
             raise ConcurrentChange("CONCURRENT_CHANGE", f"order {order.order_id} appeared and vanished")
-        if standing.status is not OrderStatus.ANNOUNCED:
-            if standing.status not in (OrderStatus.COMPLETED, OrderStatus.CANCELLED) and services.workflow.running(order.order_id) is None:
-                services.workflow.start(order.order_id)  # a crash lay between the record and the start
+        if standing.status is not OrderStatus.ANNOUNCED and (standing.status in TERMINAL or services.workflow.running(order.order_id) is not None):
             return
+        # Else it was announced by something that overtook it, or a crash lay between its record and its start.
 
         def accept(current: OrderRecord) -> OrderRecord | None:
             if current.status is not OrderStatus.ANNOUNCED:
@@ -90,7 +106,9 @@ def _placed(event: Event, order: Order, services: Services) -> None:
             )
 
         services.orders.change(order.order_id, accept)
-    services.audit.append(
+        raise_exception.close(exception_id("ORDER_NEVER_ARRIVED", order.order_id), actor=raise_exception.SYSTEM, note="the order came", services=services)
+    note = services.audit.append if new else partial(raise_exception.note_once, services=services)
+    note(
         order.order_id,
         actor=event.source,
         action="OrderPlaced",
@@ -115,18 +133,22 @@ def _cancel_before_start(record: OrderRecord, services: Services) -> None:
         if current.status is not OrderStatus.CANCELLED
         else None,
     )
-    services.audit.append(record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary="cancelled before it was started", details={}, at=now)
+    raise_exception.note_once(
+        record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary="cancelled before it was started", details={}, at=now, services=services
+    )
 
 
 def _content(order: Order) -> dict[str, object]:
     """What of an order matters for fulfilling and billing it."""
     return {
         "lines": [
-            (line.line_id, line.sku, str(line.quantity), str(line.unit_price), str(line.discount), str(line.tax)) for line in sorted(order.lines, key=lambda line: line.line_id)
+            (line.line_id, line.sku, str(line.quantity), line.unit_price.exact(), line.discount.exact(), line.tax.exact(), line.requires_shipping)
+            for line in sorted(order.lines, key=lambda line: line.line_id)
         ],
         "ship_to": order.ship_to.as_json(),
-        "total": str(order.total),
-        "freight": str(order.freight),
+        "account": order.customer.account,
+        "total": order.total.exact(),
+        "freight": (order.freight.exact(), order.freight_tax.exact(), order.shipping_method),
     }
 
 
@@ -138,17 +160,18 @@ def _updated(event: Event, order: Order, services: Services) -> None:
     if record.order is None or order.source_version <= record.order.source_version or _content(order) == _content(record.order):
         return
     now = services.clock.now()
-    if record.status in (OrderStatus.ACCEPTED, OrderStatus.HELD) and not record.parts:
+    taken = older = False
 
-        def take_over(current: OrderRecord) -> OrderRecord | None:
-            if current.parts or current.status not in (OrderStatus.ACCEPTED, OrderStatus.HELD):
-                return None
-            return current.model_copy(update={"order": order, "account": order.customer.account, "updated_at": now})
+    def take_over(current: OrderRecord) -> OrderRecord | None:
+        nonlocal taken, older
+        older = current.order is not None and order.source_version <= current.order.source_version
+        taken = not older and not current.parts and current.sales_order is None and current.status in (OrderStatus.ACCEPTED, OrderStatus.HELD)
+        return current.model_copy(update={"order": order, "account": order.customer.account, "updated_at": now}) if taken else None
 
-        services.orders.change(order.order_id, take_over)
+    record = services.orders.change(order.order_id, take_over)
+    if taken:
         services.audit.append(order.order_id, actor=event.source, action="OrderUpdated", summary="newer version taken over before reservation", details={"delivery": event.causation_id}, at=now)
-        return
-    if record.status in (OrderStatus.COMPLETED, OrderStatus.CANCELLED, OrderStatus.CANCELLING):
+    if taken or older or record.status in (*TERMINAL, OrderStatus.CANCELLING):
         return
     raise_exception.business(
         "ORDER_CHANGED_AFTER_POSTING",
@@ -159,6 +182,7 @@ def _updated(event: Event, order: Order, services: Services) -> None:
         cause=Cause.SOURCE_DATA,
         connection=event.source,
         remedy="carry the change into the sales order and the warehouse by hand, or cancel and place anew",
+        since=event.occurred_at,
     )
 
 
@@ -190,13 +214,20 @@ def _cancelled(event: Event, fact: OrderCancelled, services: Services) -> None:
             cause=Cause.SOURCE_DATA,
             connection=event.source,
             remedy="agree a return with the customer",
+            since=fact.cancelled_at,
         )
         return
+    if record is not None and record.cancel_refused_at is not None:
+        return  # it was answered: too late
     if record is not None and record.status is OrderStatus.ANNOUNCED:
-        services.orders.change(
-            fact.order_id, lambda current: current.model_copy(update={"cancel_requested_at": fact.cancelled_at, "cancel_reason": fact.reason}) if current.cancel_requested_at is None else None
+        record = services.orders.change(
+            fact.order_id,
+            lambda current: current.model_copy(update={"cancel_requested_at": fact.cancelled_at, "cancel_reason": fact.reason})
+            if current.status is OrderStatus.ANNOUNCED and current.cancel_requested_at is None
+            else None,
         )
-        return
+        if record.status is OrderStatus.ANNOUNCED:
+            return
     order_flow.request_cancel(fact.order_id, reason=fact.reason or "cancelled in the storefront", tell_source=False, actor=event.source, services=services)
 
 
@@ -231,22 +262,33 @@ def _find(source: str, services: Services, *, order_id: str | None, references: 
     return None
 
 
-def _park(event: Event, order_id: str | None, references: list[str], services: Services) -> None:
-    """What it belongs to is not here yet: it waits under the name by which it will be found."""
+def _park(event: Event, order_id: str | None, references: list[str], services: Services, *, is_here: Callable[[], bool]) -> None:
+    """What it belongs to is not here yet: it waits under the name by which it will be found. ``is_here`` is asked once more
+    afterwards: what came in between has looked for it too early."""
     now = services.clock.now()
     name = next((reference for reference in references if reference), order_id or event.id)
     services.orders.park(name, source=event.source, item=Parked(event_json=event.model_dump_json(by_alias=True, exclude_none=True), parked_at=now, until=now + PARKED_FOR))
     services.audit.append(name, actor=event.source, action="EventParked", summary=f"{event.type} came before what it belongs to", details={"delivery": event.causation_id}, at=now)
+    if is_here():
+        progress.rejoin([name], name, services)
 
 
 def _acknowledged(event: Event, fact: FulfillmentAcknowledged, services: Services) -> None:
     references = [fact.part_reference, fact.external_id or ""]
-    found = _find(event.source, services, order_id=None, references=references)
+
+    def find() -> Found | None:
+        return _find(event.source, services, order_id=None, references=references)
+
+    found = find()
     if found is None or found.part is None:
-        _park(event, fact.order_id, references, services)
+        _park(event, fact.order_id, references, services, is_here=lambda: _has_part(find()))
         return
     part_id = found.part.plan.part_id
     acknowledge(found.record.order_id, part_id, at=fact.acknowledged_at, actor=event.source, external_id=fact.external_id, services=services)
+
+
+def _has_part(found: Found | None) -> bool:
+    return found is not None and found.part is not None
 
 
 def acknowledge(order_id: str, part_id: str, *, at: object, actor: str, external_id: str | None, services: Services) -> None:
@@ -265,20 +307,25 @@ def acknowledge(order_id: str, part_id: str, *, at: object, actor: str, external
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services), "updated_at": now})
 
     record = services.orders.change(order_id, note)
-    if first:
-        services.audit.append(order_id, actor=actor, action="FulfillmentAcknowledged", summary=f"part {part_id} accepted", details={"part": part_id}, at=now)
+    part = record.part(part_id)
+    if part is not None and part.acknowledged_at is not None:
+        note_it = services.audit.append if first else partial(raise_exception.note_once, services=services)
+        note_it(order_id, actor=actor, action="FulfillmentAcknowledged", summary=f"part {part_id} accepted", details={"part": part_id}, at=now)
         raise_exception.close(exception_id("ACKNOWLEDGEMENT_MISSING", record.order_id, part_id), actor=raise_exception.SYSTEM, note="the acknowledgement came", services=services)
 
 
 def _dispatched(event: Event, shipment: Shipment, services: Services) -> None:
     references = [shipment.part_reference]
-    found = _find(event.source, services, order_id=shipment.order_id, references=references)
+
+    def find() -> Found | None:
+        return _find(event.source, services, order_id=shipment.order_id, references=references)
+
+    found = find()
     if found is None:
-        _park(event, shipment.order_id, references, services)
+        _park(event, shipment.order_id, references, services, is_here=lambda: find() is not None)
         return
     record = book(found.record.order_id, found.part.plan.part_id if found.part else None, shipment, source=event.source, services=services)
-    if record is not None:
-        progress.send_settlement(record, services)
+    progress.send_settlement(record, services)
     progress.advance(found.record.order_id, services)
 
 
@@ -293,12 +340,12 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
             for planned in part.plan.lines:
                 if planned.sku != line.sku or (line.line_id is not None and planned.line_id != line.line_id) or left <= 0:
                     continue
-                per_unit = planned.base_quantity / planned.quantity.value if in_base_units else Decimal(1)
-                room = part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id]
-                take = min(left / per_unit, room)
+                per_unit = Fraction(planned.base_quantity) / Fraction(planned.quantity.value) if in_base_units else Fraction(1)
+                room = Fraction(part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id])
+                take = min(Fraction(left) / per_unit, room) if per_unit else Fraction(0)
                 if take > 0:
-                    taken[part.plan.part_id][planned.line_id] += take
-                    left -= take * per_unit
+                    taken[part.plan.part_id][planned.line_id] += _decimal(take)
+                    left -= _decimal(take * per_unit)
         if left > 0:
             surplus.append(f"{left:f} of {line.sku}")
     used = [part for part in candidates if taken.get(part.plan.part_id)]
@@ -317,8 +364,12 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
     return booked, surplus
 
 
-def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str, services: Services) -> OrderRecord | None:
-    """Joins a shipment to its part(s), once. None when it was booked before."""
+def _decimal(exact: Fraction) -> Decimal:
+    return Decimal(exact.numerator) / Decimal(exact.denominator)
+
+
+def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str, services: Services) -> OrderRecord:
+    """Joins a shipment to its part(s), once. A repeat does what the first time may not have come to, and nothing else."""
     now = services.clock.now()
     in_base_units = services.connectors.manifest(source).ships_in_base_units
     new: list[BookedShipment] = []
@@ -327,7 +378,8 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
     def join(current: OrderRecord) -> OrderRecord | None:
         nonlocal new, surplus
         new, surplus = [], []
-        if any(booked.shipment.external_id == shipment.external_id and booked.shipment.connection == shipment.connection for booked in current.shipments):
+        if any(_is_of(booked, shipment) for booked in current.shipments):
+            surplus = _surplus(current, shipment, in_base_units=in_base_units)
             return None
         new, surplus = _booking(current, part_id, shipment, in_base_units=in_base_units)
         changed = current
@@ -342,23 +394,17 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
             done = all(part.remaining(line.line_id) <= 0 for line in part.plan.lines)
             changed = progress.replace_part(changed, part.model_copy(update={"status": PartStatus.SHIPPED if done else PartStatus.PARTIALLY_SHIPPED}))
         changed = changed.model_copy(update={"shipments": (*changed.shipments, *new), "updated_at": now})
-        status = progress.shipping_status(changed)
-        if status is not None and changed.status is not OrderStatus.CANCELLING:
-            # Shipped before the release was even confirmed: the order has been released, whatever the record knew.
-            if changed.status is OrderStatus.POSTED:
-                changed = progress.with_status(changed, OrderStatus.RELEASED, now)
-            changed = progress.with_status(changed, status, now)
+        changed = progress.caught_up(changed, now)
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
 
     record = services.orders.change(order_id, join)
-    for booked in record.shipments:
-        # Also on a repeat: the first time may have ended between the record and what follows from it.
-        if booked.shipment.external_id == shipment.external_id and booked.shipment.connection == shipment.connection:
-            services.stock.consume(order_id, _base_lines(record, booked), token=booked.shipment.shipment_id)
-            services.orders.refer("shipment", booked.shipment.shipment_id, order_id, booked.part_id)
-    for booked in new:
+    # Also on a repeat: the first time may have ended between the record and what follows from it.
+    for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
+        services.stock.consume(order_id, _base_lines(record, booked), token=booked.shipment.shipment_id)
+        services.orders.refer("shipment", booked.shipment.shipment_id, order_id, booked.part_id)
         tracking = ", ".join(package.tracking_number for package in booked.shipment.packages if package.tracking_number)
-        services.audit.append(
+        note = services.audit.append if new else partial(raise_exception.note_once, services=services)
+        note(
             order_id,
             actor=source,
             action="ShipmentDispatched",
@@ -366,9 +412,20 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
             details={"shipment": booked.shipment.shipment_id},
             at=now,
         )
-        raise_exception.close(exception_id("SHIPMENT_OVERDUE", order_id, booked.part_id), actor=raise_exception.SYSTEM, note="the shipment came", services=services)
+        part = record.part(booked.part_id)
+        for code in ("ACKNOWLEDGEMENT_MISSING", *(("SHIPMENT_OVERDUE", "FULFILLMENT_REFUSED") if part is not None and not part.open else ())):
+            raise_exception.close(exception_id(code, order_id, booked.part_id), actor=raise_exception.SYSTEM, note="the shipment came", services=services)
         if booked.late:
-            raise_exception.business("SHIPPED_LATE", f"part {booked.part_id} left after the promised window", record=record, services=services, what=booked.shipment.shipment_id, connection=source)
+            raise_exception.business(
+                "SHIPPED_LATE",
+                f"part {booked.part_id} left after the promised window",
+                record=record,
+                services=services,
+                what=booked.shipment.shipment_id,
+                connection=source,
+                since=shipment.dispatched_at,
+            )
+        progress.rejoin([booked.shipment.shipment_id], order_id, services)
     if surplus:
         raise_exception.business(
             "OVER_SHIPMENT",
@@ -378,8 +435,29 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
             what=shipment.shipment_id,
             connection=source,
             remedy="ask the warehouse; correct its shipment or agree with the customer",
+            since=shipment.dispatched_at,
         )
     return record
+
+
+def _is_of(booked: BookedShipment, shipment: Shipment) -> bool:
+    """Whether it was booked from this message of the warehouse (which may have been spread over several parts)."""
+    return booked.shipment.external_id == shipment.external_id and booked.shipment.connection == shipment.connection
+
+
+def _surplus(record: OrderRecord, shipment: Shipment, *, in_base_units: bool) -> list[str]:
+    """What of a shipment that was booked before found no place then."""
+    left: dict[str, Decimal] = defaultdict(Decimal)
+    for line in shipment.lines:
+        left[line.sku] += line.quantity
+    for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
+        if in_base_units:
+            for base in _base_lines(record, booked):
+                left[base.sku] -= base.quantity
+        else:
+            for done in booked.lines:
+                left[record.placed.line(done.line_id).sku] -= done.quantity
+    return [f"{quantity:f} of {sku}" for sku, quantity in left.items() if quantity > 0]
 
 
 def _base_lines(record: OrderRecord, booked: BookedShipment) -> list[ReservedLine]:
@@ -388,19 +466,25 @@ def _base_lines(record: OrderRecord, booked: BookedShipment) -> list[ReservedLin
     for line in booked.lines:
         planned = next((candidate for candidate in part.plan.lines if candidate.line_id == line.line_id), None) if part else None
         if planned is not None:
-            sums[planned.sku] += planned.base_quantity * line.quantity / planned.quantity.value
+            sums[planned.sku] += _decimal(Fraction(planned.base_quantity) * Fraction(line.quantity) / Fraction(planned.quantity.value))
     return [ReservedLine(sku=sku, location=booked.location, quantity=quantity) for sku, quantity in sums.items()]
 
 
 def _refused(event: Event, fact: FulfillmentRefused, services: Services) -> None:
     references = [fact.part_reference, fact.external_id or ""]
-    found = _find(event.source, services, order_id=fact.order_id, references=references)
+
+    def find() -> Found | None:
+        return _find(event.source, services, order_id=fact.order_id, references=references)
+
+    found = find()
     if found is None or found.part is None:
-        _park(event, fact.order_id, references, services)
+        _park(event, fact.order_id, references, services, is_here=lambda: _has_part(find()))
         return
     record, part = found.record, found.part
-    if fact.final and record.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED):
+    if fact.final and (record.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED) or part.status is PartStatus.CANCELLED):
         return  # the echo of our own cancellation
+    if part.status is PartStatus.SHIPPED:
+        return  # overtaken: it has left all the same
     raise_exception.business(
         "FULFILLMENT_REFUSED",
         f"part {part.plan.part_id} at {part.plan.location}: {fact.reason}",
@@ -409,23 +493,34 @@ def _refused(event: Event, fact: FulfillmentRefused, services: Services) -> None
         what=part.plan.part_id,
         connection=event.source,
         remedy="solve it with the warehouse, or cancel the order",
+        since=fact.refused_at,
     )
 
 
 def _delivered(event: Event, fact: ShipmentDelivered, services: Services) -> None:
-    known = services.orders.referred("shipment", fact.shipment_id)
-    found = _find(event.source, services, order_id=fact.order_id, references=[fact.part_reference]) if known is None else None
-    order_id = known[0] if known else (found.record.order_id if found else None)
+    def find() -> str | None:
+        known = services.orders.referred("shipment", fact.shipment_id)
+        if known is not None:
+            return known[0]
+        found = _find(event.source, services, order_id=fact.order_id, references=[fact.part_reference])
+        return found.record.order_id if found else None
+
+    order_id = find()
     if order_id is None:
-        _park(event, fact.order_id, [fact.part_reference or fact.shipment_id], services)
+        _park(event, None, [fact.part_reference or fact.order_id or fact.shipment_id], services, is_here=lambda: find() is not None)
         return
-    services.audit.append(order_id, actor=event.source, action="ShipmentDelivered", summary=f"{fact.shipment_id} delivered", details={"shipment": fact.shipment_id}, at=fact.delivered_at)
+    raise_exception.note_once(
+        order_id, actor=event.source, action="ShipmentDelivered", summary=f"{fact.shipment_id} delivered", details={"shipment": fact.shipment_id}, at=fact.delivered_at, services=services
+    )
 
 
 def _return_requested(event: Event, fact: ReturnRequested, services: Services) -> None:
-    record = services.orders.get(fact.return_.order_id) if fact.return_.order_id else None
+    def find() -> OrderRecord | None:
+        return services.orders.get(fact.return_.order_id) if fact.return_.order_id else None
+
+    record = find()
     if record is None:
-        _park(event, fact.return_.order_id, [fact.return_.return_id], services)
+        _park(event, fact.return_.order_id or fact.return_.return_id, [], services, is_here=lambda: find() is not None)
         return
     raise_exception.business(
         "RETURN_REQUESTED",
@@ -436,4 +531,5 @@ def _return_requested(event: Event, fact: ReturnRequested, services: Services) -
         cause=Cause.SOURCE_DATA,
         connection=event.source,
         remedy="authorise it in the ERP and answer the customer",
+        since=fact.return_.requested_at,
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from decimal import Decimal
 
 from crossdock.domain.connector import PriceQuestion
-from crossdock.domain.errors import NeedsPerson
+from crossdock.domain.errors import ConcurrentChange, NeedsPerson
 from crossdock.domain.exception_record import HoldDetails
 from crossdock.domain.messages import OutboundMessage, StepRequest, StuckNotice
-from crossdock.domain.order_record import OrderRecord, OrderStatus, Part, Step, Waiting
+from crossdock.domain.model import rfc3339
+from crossdock.domain.order import Order
+from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Part, Step
 from crossdock.domain.policy import Hold, address_hold, credit_hold, erp_total_hold, freight_hold, not_approved, price_hold, tax_hold, total_hold
 from crossdock.domain.price import Price
-from crossdock.domain.shipment import PartStatus
+from crossdock.domain.shipment import Fulfillment
 from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import allocate, progress, raise_exception
@@ -45,12 +49,22 @@ def _current(order_id: str, services: Services) -> OrderRecord:
     return record
 
 
+def _decided(record: OrderRecord) -> Outcome | None:
+    """What needs no check any more: the order is called off, or it stands in the ERP (a workflow that was started again)."""
+    if record.cancel_requested_at:
+        return CANCELLED
+    return PASSED if record.sales_order is not None else None
+
+
 def validate(order_id: str, services: Services) -> Outcome:
     """Complete address, an order that adds up, freight and tax as the policy says, units that convert."""
     record = _current(order_id, services)
-    if record.cancel_requested_at:
-        return CANCELLED
+    decided = _decided(record)
+    if decided is not None:
+        return decided
     order = record.placed
+    if not any(line.quantity.value > 0 for line in order.lines):
+        return _held(Hold(HoldKind.CHECKS, "ORDER_EMPTY", "no line of the order has a quantity", "reject it, or wait for the storefront's newer version and retry", {"lines": str(len(order.lines))}))
     for hold in (address_hold(order), total_hold(order, services.spec), tax_hold(order, services.spec), freight_hold(order, services.spec)):
         remaining = not_approved(hold, record.approvals)
         if remaining is not None:
@@ -65,8 +79,9 @@ def validate(order_id: str, services: Services) -> Outcome:
 def check_price(order_id: str, services: Services) -> Outcome:
     """Each unit price against the ERP's for this account, in the ordered unit."""
     record = _current(order_id, services)
-    if record.cancel_requested_at:
-        return CANCELLED
+    decided = _decided(record)
+    if decided is not None:
+        return decided
     order, erp = record.placed, services.spec.erp
     try:
         questions = [
@@ -100,8 +115,9 @@ def _per_ordered_unit(price: Price | None, sku: str, question: PriceQuestion, se
 
 def check_credit(order_id: str, services: Services) -> Outcome:
     record = _current(order_id, services)
-    if record.cancel_requested_at:
-        return CANCELLED
+    decided = _decided(record)
+    if decided is not None:
+        return decided
     account = record.account or record.placed.customer.account or ""
     standing = services.connectors.connector(services.spec.erp).credit(account)
     hold = not_approved(credit_hold(record.placed, standing, account), record.approvals)
@@ -114,7 +130,9 @@ def reserve(order_id: str, services: Services) -> Outcome:
     if record.cancel_requested_at:
         return CANCELLED
     if record.parts:
-        return PASSED
+        # A second time: what the first one may not have come to is done now.
+        reservation = services.stock.reservation(order_id)
+        return PASSED if reservation is None else _after_reservation(record, reservation, services)
     order = record.placed
     try:
         needs = allocate.needs_of(order, services.xref)
@@ -124,11 +142,13 @@ def reserve(order_id: str, services: Services) -> Outcome:
     levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
     for _ in range(allocate.MAX_REPLANS):
         standing = services.stock.reservation(order_id)
-        made = allocate.assign(needs, locations, levels, services.spec) if standing is None else None
+        made = (allocate.assign(needs, locations, levels, services.spec) if needs else []) if standing is None else None
         if standing is None and made is None:
             break
         if made is not None:
             parts = allocate.parts_of(order, made, locations, services.spec)
+            intangible = allocate.intangible_part(order, number=len(parts) + 1, location=next(iter([*locations, *services.spec.locations])))
+            parts += [intangible] if intangible else []
             now = services.clock.now()
             short = services.stock.reserve(Reservation(order_id=order_id, lines=allocate.reserved_lines(parts), parts=tuple(parts), made_at=now))
             if short is not None:
@@ -137,6 +157,8 @@ def reserve(order_id: str, services: Services) -> Outcome:
             standing = services.stock.reservation(order_id)
         if standing is not None:
             return _note_reservation(record, standing, services)
+    else:
+        raise ConcurrentChange("STOCK_CONTENTION", f"order {order_id}: other orders took the planned stock {allocate.MAX_REPLANS} times in a row", after_seconds=1)
     return _held(allocate.no_warehouse(order, needs, locations, levels))
 
 
@@ -144,23 +166,59 @@ def _note_reservation(record: OrderRecord, reservation: Reservation, services: S
     now = services.clock.now()
 
     def note(current: OrderRecord) -> OrderRecord | None:
-        if current.parts:
+        if current.parts or current.status in TERMINAL or not _covers(reservation.parts, current.placed):
             return None
         return progress.with_status(current, OrderStatus.RESERVED, now).model_copy(
             update={"parts": tuple(Part(plan=plan) for plan in reservation.parts), "reserved": reservation.lines, "due_at": now + timedelta(seconds=services.spec.service_level.accept_seconds)}
         )
 
-    services.orders.change(record.order_id, note)
-    services.audit.append(
+    changed = services.orders.change(record.order_id, note)
+    if changed.status is OrderStatus.CANCELLED:
+        progress.give_back(record.order_id, services)  # this check outlived its workflow
+        return CANCELLED
+    if not changed.parts:
+        return _held(
+            Hold(
+                HoldKind.CHECKS,
+                "ORDER_CHANGED_WHILE_RESERVING",
+                "the storefront changed the order while its stock was being reserved: the reservation is for the older version",
+                "reject to cancel and give the stock back; place the order anew",
+                {"version": changed.placed.source_version},
+            )
+        )
+    return _after_reservation(changed, reservation, services)
+
+
+def _covers(parts: Iterable[Fulfillment], order: Order) -> bool:
+    """Whether the plan ships exactly what the order asks for."""
+    planned: dict[tuple[str, str], Decimal] = {}
+    for line in (line for part in parts for line in part.lines):
+        planned[line.line_id, line.sku] = planned.get((line.line_id, line.sku), Decimal(0)) + line.quantity.value
+    return planned == {(line.line_id, line.sku): line.quantity.value for line in order.lines if line.quantity.value > 0}
+
+
+def _after_reservation(record: OrderRecord, reservation: Reservation, services: Services) -> Outcome:
+    now = services.clock.now()
+    raise_exception.note_once(
         record.order_id,
         actor=raise_exception.SYSTEM,
         action="StockReserved",
         summary=f"reserved in {len(reservation.parts)} part(s)",
         details={line.sku + "@" + line.location: f"{line.quantity:f}" for line in reservation.lines},
         at=now,
+        services=services,
     )
+    _close_holds(record, services)
     progress.rejoin([record.order_id, *(part.part_id for part in reservation.parts)], record.order_id, services)
     return PASSED
+
+
+def _close_holds(record: OrderRecord, services: Services) -> None:
+    """The checks have passed: whatever they were held for is settled by that."""
+    for name in record.open_exceptions:
+        standing = services.exceptions.get(name)
+        if standing is not None and ((standing.hold is not None and standing.hold.kind is not HoldKind.ERP_TOTAL) or standing.code == "HOLD_EXPIRED"):
+            raise_exception.close(name, actor=raise_exception.SYSTEM, note="the checks have passed", services=services)
 
 
 def request(message: StepRequest, services: Services) -> None:
@@ -169,21 +227,36 @@ def request(message: StepRequest, services: Services) -> None:
     handlers[message.request](message, services)
 
 
-def _wait(message: StepRequest, services: Services, **updates: object) -> OrderRecord:
+def _wait(message: StepRequest, services: Services, change: Callable[[OrderRecord], OrderRecord] = lambda record: record) -> OrderRecord | None:
+    """Keeps the token (with ``change`` in the same write). None for a late copy of a request that is over."""
     now = services.clock.now()
+    late = False
 
-    def keep(current: OrderRecord) -> OrderRecord:
-        changed = current.model_copy(update={"waiting": Waiting(step=message.request, token=message.token, since=now), "updated_at": now, **updates})
+    def keep(current: OrderRecord) -> OrderRecord | None:
+        nonlocal late
+        waiting = progress.waits(current, message.request, message.token, now)
+        late = waiting is None
+        if waiting is None:
+            return None
+        changed = change(waiting).model_copy(update={"updated_at": now})
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
 
-    return services.orders.change(message.order_id, keep)
+    record = services.orders.change(message.order_id, keep)
+    return None if late else record
 
 
 def _post(message: StepRequest, services: Services) -> None:
     record = _wait(message, services)
+    if record is None:
+        return
     if record.cancel_requested_at is None and record.sales_order is None:
         progress.send(OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
-    progress.advance(message.order_id, services)
+    hold_difference(progress.advance(message.order_id, services), services)
+
+
+def unreleased(record: OrderRecord) -> list[Part]:
+    """Parts that somebody works and that have not been released yet (an acknowledgement may be known before the answer to the release)."""
+    return [part for part in record.parts if part.open and part.released_at is None and not progress.is_intangible(part, record)]
 
 
 def _release(message: StepRequest, services: Services) -> None:
@@ -191,32 +264,24 @@ def _release(message: StepRequest, services: Services) -> None:
     level = services.spec.service_level
 
     def arm(current: OrderRecord) -> OrderRecord:
-        parts = tuple(
-            part.model_copy(
-                update={
-                    "acknowledge_by": part.acknowledge_by or now + timedelta(minutes=level.acknowledge_minutes),
-                    "ship_by": part.ship_by or now + timedelta(hours=level.ship_hours),
-                }
-            )
-            for part in current.parts
-        )
-        changed = current.model_copy(update={"parts": parts, "waiting": Waiting(step=Step.RELEASE, token=message.token, since=now), "updated_at": now})
-        return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
+        deadlines = {"acknowledge_by": now + timedelta(minutes=level.acknowledge_minutes), "ship_by": now + timedelta(hours=level.ship_hours)}
+        for part in current.parts:
+            if not progress.is_intangible(part, current):
+                current = progress.replace_part(current, part.model_copy(update={name: getattr(part, name) or moment for name, moment in deadlines.items()}))
+        return current
 
-    record = services.orders.change(message.order_id, arm)
-    if record.cancel_requested_at is None:
-        for part in record.parts:
-            if part.status is PartStatus.PLANNED:
-                progress.send(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
-    if not record.parts:
-        # Nothing of the order needs shipping (services, digital goods): there is nothing to wait for.
-        services.workflow.succeed(message.token, {"shipped": True})
+    record = _wait(message, services, arm)
+    if record is None:
         return
+    for part in unreleased(record) if record.cancel_requested_at is None else []:
+        progress.send(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
     progress.advance(message.order_id, services)
 
 
 def _settle(message: StepRequest, services: Services) -> None:
     record = _wait(message, services)
+    if record is None:
+        return
     progress.send_settlement(record, services)
     progress.advance(message.order_id, services)
 
@@ -256,18 +321,12 @@ def _hold_in(value: object) -> dict[str, object] | None:
 
 
 def _hold(message: StepRequest, services: Services) -> None:
-    record = _current(message.order_id, services)
-    now = services.clock.now()
-    if record.cancel_requested_at is not None:
-        _wait(message, services)
-        progress.advance(message.order_id, services)
-        return
     open_hold(_reason(message), message, services)
-    services.audit.append(message.order_id, actor=raise_exception.SYSTEM, action="OrderHeld", summary=_reason(message).detail[:500], details={"kind": _reason(message).kind.value}, at=now)
+    progress.advance(message.order_id, services)  # a cancellation may have come meanwhile
 
 
 def open_hold(hold: Hold, message: StepRequest | None, services: Services, *, order_id: str | None = None) -> None:
-    """Puts the order on hold with its deadline and opens the exception on which a person decides."""
+    """Puts the order on hold with its deadline and opens the exception on which a person decides. Not while it is being cancelled."""
     name = message.order_id if message else order_id or ""
     now = services.clock.now()
     policy = services.spec.hold_policy(hold.kind)
@@ -275,14 +334,19 @@ def open_hold(hold: Hold, message: StepRequest | None, services: Services, *, or
     due = deadline
     if hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait":
         due = min(deadline, now + timedelta(minutes=services.spec.routing.backorder_retry_minutes))
+    late = False
 
-    def held(current: OrderRecord) -> OrderRecord:
-        changed = progress.with_status(current, OrderStatus.HELD, now).model_copy(update={"due_at": due, "updated_at": now})
-        if message is not None:
-            changed = changed.model_copy(update={"waiting": Waiting(step=Step.HOLD, token=message.token, since=now)})
-        return changed
+    def held(current: OrderRecord) -> OrderRecord | None:
+        nonlocal late
+        waiting = progress.waits(current, message.request, message.token, now) if message is not None else current
+        late = waiting is None
+        if waiting is None or waiting.cancel_requested_at is not None:
+            return waiting
+        return progress.with_status(waiting, OrderStatus.HELD, now).model_copy(update={"due_at": due, "updated_at": now})
 
     record = services.orders.change(name, held)
+    if late or record.cancel_requested_at is not None:
+        return
     raise_exception.business(
         hold.code,
         hold.detail,
@@ -293,6 +357,34 @@ def open_hold(hold: Hold, message: StepRequest | None, services: Services, *, or
         hold=HoldDetails(kind=hold.kind, fingerprint=hold.fingerprint, seen=dict(hold.seen)),
         due_at=deadline,
     )
+    services.audit.append(name, actor=raise_exception.SYSTEM, action="OrderHeld", summary=hold.detail[:500], details={"kind": hold.kind.value}, at=now)
+
+
+def answer_hold(order_id: str, decision: str, services: Services) -> OrderRecord:
+    """The hold is decided: on record first, then the workflow hears it. Harmless when it was decided before or the order has moved on."""
+    now = services.clock.now()
+
+    def decide(current: OrderRecord) -> OrderRecord | None:
+        waiting = current.waiting
+        if waiting is None or waiting.step is not Step.HOLD or waiting.answer is not None:
+            return None
+        answered = waiting.model_copy(update={"answer": {"decision": decision}})
+        changed = progress.with_status(current, OrderStatus.ACCEPTED, now).model_copy(update={"waiting": answered, "updated_at": now})
+        return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
+
+    services.orders.change(order_id, decide)
+    return progress.advance(order_id, services)
+
+
+def hold_difference(record: OrderRecord, services: Services) -> Hold | None:
+    """Holds an order whose sales order has another total than the customer agreed to, while it waits for the posting. The hold, if there is one."""
+    waiting = record.waiting
+    if waiting is None or waiting.step is not Step.POST or record.cancel_requested_at is not None:
+        return None
+    hold = erp_difference(record, services)
+    if hold is not None:
+        open_hold(hold, None, services, order_id=record.order_id)
+    return hold
 
 
 def erp_difference(record: OrderRecord, services: Services) -> Hold | None:
@@ -304,18 +396,14 @@ def erp_difference(record: OrderRecord, services: Services) -> Hold | None:
 
 def _start_compensation(message: StepRequest, services: Services) -> None:
     now = services.clock.now()
-
-    def cancelling(current: OrderRecord) -> OrderRecord:
-        return progress.with_status(current, OrderStatus.CANCELLING, now).model_copy(update={"waiting": Waiting(step=Step.COMPENSATE, token=message.token, since=now), "updated_at": now})
-
-    services.orders.change(message.order_id, cancelling)
-    progress.advance(message.order_id, services)
+    if _wait(message, services, lambda current: progress.with_status(current, OrderStatus.CANCELLING, now)) is not None:
+        progress.advance(message.order_id, services)
 
 
 def stuck(notice: StuckNotice, services: Services) -> None:
     """The workflow gave up in a way it should not: the order stays where it is and a person must look."""
     record = services.orders.get(notice.order_id)
-    if record is None:
+    if record is None or record.status in TERMINAL:
         return
     raise_exception.business(
         "WORKFLOW_STOPPED",
@@ -336,8 +424,9 @@ def request_cancel(order_id: str, *, reason: str, tell_source: bool, actor: str,
             return None
         return current.model_copy(update={"cancel_requested_at": now, "cancel_reason": reason[:500], "tell_source": tell_source, "updated_at": now})
 
-    before = _current(order_id, services)
+    _current(order_id, services)
     record = services.orders.change(order_id, ask)
-    if before.cancel_requested_at is None and record.cancel_requested_at is not None:
-        services.audit.append(order_id, actor=actor, action="CancellationRequested", summary=reason[:500] or "cancelled", details={}, at=now)
+    if record.cancel_requested_at is not None and record.status not in TERMINAL:
+        details = {"requested_at": rfc3339(record.cancel_requested_at)}
+        raise_exception.note_once(order_id, actor=actor, action="CancellationRequested", summary=reason[:500] or "cancelled", details=details, at=now, services=services)
     return progress.advance(order_id, services)

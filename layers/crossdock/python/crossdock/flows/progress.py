@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 
 from crossdock.domain.commands import BusinessId
 from crossdock.domain.effect import EffectState
 from crossdock.domain.events import Event
 from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage, work_body
-from crossdock.domain.order_record import BookedShipment, OrderRecord, OrderStatus, Part, Step, may_follow
+from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Part, Step, Waiting, may_follow
 from crossdock.domain.policy import erp_total_hold, not_approved
-from crossdock.domain.shipment import PartStatus
+from crossdock.domain.shipment import PartStatus, Shipment, ShippedLine
+from crossdock.domain.stock import ReservedLine
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
 
@@ -35,6 +40,34 @@ def replace_shipment(record: OrderRecord, booked: BookedShipment) -> OrderRecord
     return record.model_copy(update={"shipments": tuple(booked if old.shipment.shipment_id == booked.shipment.shipment_id else old for old in record.shipments)})
 
 
+_ON_THE_WAY = (OrderStatus.POSTED, OrderStatus.RELEASED, OrderStatus.PARTIALLY_SHIPPED, OrderStatus.SHIPPED)
+
+
+def caught_up(record: OrderRecord, now: datetime) -> OrderRecord:
+    """The record in the status that its parts have reached: a shipment may be known before the step that led to it is noted."""
+    reached = shipping_status(record)
+    if reached is None or record.status not in _ON_THE_WAY or _ON_THE_WAY.index(reached) <= _ON_THE_WAY.index(record.status):
+        return record
+    return record.model_copy(update={"status": reached, "updated_at": now})
+
+
+def token_mark(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+def waits(record: OrderRecord, step: Step, token: str, now: datetime) -> OrderRecord | None:
+    """The record waiting for that step. None for a late copy of a request that was answered or replaced: it must not displace a newer one."""
+    waiting = record.waiting
+    if token_mark(token) in record.answered or (waiting is not None and (token in waiting.older or (waiting.token == token and waiting.answer is not None))):
+        return None
+    if waiting is None or waiting.token == token:
+        return record.model_copy(update={"waiting": waiting or Waiting(step=step, token=token, since=now)})
+    if waiting.step is step and waiting.answer is None:
+        return record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now, older=(*waiting.older, waiting.token)[-4:])})
+    over = (*record.answered, *(token_mark(old) for old in (*waiting.older, waiting.token)))[-24:]
+    return record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now), "answered": over})
+
+
 def shipping_status(record: OrderRecord) -> OrderStatus | None:
     """How far the parts say the order is, or None when nothing has been released."""
     if record.everything_shipped:
@@ -55,6 +88,8 @@ def next_deadline(record: OrderRecord, services: Services) -> datetime | None:
         return record.due_at
     if record.status is OrderStatus.HELD:
         return record.due_at
+    if record.status is OrderStatus.CANCELLING:
+        return record.updated_at + timedelta(seconds=level.accept_seconds)
     deadlines = [part.acknowledge_by for part in record.parts if part.open and part.acknowledged_at is None and part.acknowledge_by]
     deadlines += [part.ship_by for part in record.parts if part.open and part.ship_by]
     if record.everything_shipped:
@@ -74,6 +109,13 @@ def rejoin(names: Iterable[str], group: str, services: Services) -> None:
 
 def send(message: OutboundMessage, services: Services, *, delay_seconds: int = 0) -> None:
     services.queues.send(QueueName.OUTBOUND, message.text(), group=message.group, delay_seconds=delay_seconds)
+
+
+def send_again(message: OutboundMessage, services: Services) -> None:
+    """For a command that may stand in the queue already (the ledger knows what was done). Not while an exception stands for that very message: a person has it."""
+    standing = services.exceptions.get(raise_exception.message_exception_id(QueueName.OUTBOUND, message.text()))
+    if standing is None or standing.closed:
+        send(message, services)
 
 
 def effect_key(connection: str, command: str, business_id: BusinessId) -> str:
@@ -108,18 +150,90 @@ def advance(order_id: str, services: Services) -> OrderRecord:
     waiting = record.waiting
     if waiting is None:
         return record
+    if waiting.answer is not None:
+        return _answer_again(record, waiting, services)
     if waiting.step is Step.COMPENSATE:
         return _compensate(record, services)
-    if record.cancel_requested_at is not None and waiting.step is not Step.SETTLE:
-        services.workflow.fail(waiting.token, error=CANCELLED, cause=record.cancel_reason or "cancelled")
+    if record.cancel_requested_at is not None and waiting.step is Step.SETTLE:
+        record = _cancel_too_late(record, services)
+    elif record.cancel_requested_at is not None:
+        for token in (waiting.token, *waiting.older):
+            services.workflow.fail(token, error=CANCELLED, cause=record.cancel_reason or "cancelled")
         return record
     if waiting.step is Step.POST:
         return _answer_post(record, services)
-    if waiting.step is Step.RELEASE and record.everything_shipped:
-        services.workflow.succeed(waiting.token, {"shipped": True})
+    if waiting.step is Step.RELEASE:
+        record = _hand_over(record, services)
+        if record.everything_shipped or not record.parts:
+            _succeed(waiting, {"shipped": True}, services)
     if waiting.step is Step.SETTLE and record.everything_settled and not _blocking(record, services):
         return _complete(record, services)
     return record
+
+
+def _succeed(waiting: Waiting, output: dict[str, str | bool], services: Services) -> None:
+    for token in (waiting.token, *waiting.older):
+        services.workflow.succeed(token, output)
+
+
+def _answer_again(record: OrderRecord, waiting: Waiting, services: Services) -> OrderRecord:
+    """It is decided; whoever decided may have died before the rest was done."""
+    if record.status is OrderStatus.CANCELLED:
+        _after_cancellation(record, services)
+    if record.status is OrderStatus.COMPLETED:
+        _note_completion(record, services)
+    _succeed(waiting, waiting.answer or {}, services)
+    return record
+
+
+def is_intangible(part: Part, record: OrderRecord) -> bool:
+    """Lines that nobody packs: the part is worked by nobody and belongs to the order's own source."""
+    return part.plan.connection == record.source
+
+
+def _hand_over(record: OrderRecord, services: Services) -> OrderRecord:
+    """Lines that nobody packs are handed over when everything else has left (until then a cancellation takes them back too)."""
+    part = next((part for part in record.parts if part.open and is_intangible(part, record)), None)
+    if part is None or any(other.open and not is_intangible(other, record) for other in record.parts):
+        return record
+    now = services.clock.now()
+    shipment = Shipment(
+        shipment_id=part.plan.part_id,
+        connection=record.source,
+        external_id=part.plan.part_id,
+        order_id=record.order_id,
+        part_reference=part.plan.part_id,
+        lines=tuple(ShippedLine(sku=line.sku, quantity=line.quantity.value, line_id=line.line_id) for line in part.plan.lines),
+        dispatched_at=now,
+    )
+    lines = tuple(BookedLine(line_id=line.line_id, quantity=line.quantity.value) for line in part.plan.lines)
+    booked = BookedShipment(shipment=shipment, part_id=part.plan.part_id, location=part.plan.location, lines=lines)
+    done = part.model_copy(update={"status": PartStatus.SHIPPED, "released_at": now, "acknowledged_at": now, "shipped": {line.line_id: line.quantity for line in lines}})
+
+    def hand_over(current: OrderRecord) -> OrderRecord | None:
+        if current.shipment(shipment.shipment_id) is not None or current.cancel_requested_at is not None:
+            return None
+        changed = replace_part(current, done).model_copy(update={"shipments": (*current.shipments, booked), "updated_at": now})
+        changed = caught_up(changed, now)
+        return changed.model_copy(update={"due_at": next_deadline(changed, services)})
+
+    services.orders.refer("shipment", shipment.shipment_id, record.order_id, part.plan.part_id)
+    return services.orders.change(record.order_id, hand_over)
+
+
+def _cancel_too_late(record: OrderRecord, services: Services) -> OrderRecord:
+    """Everything has left: the order is billed as it shipped, and a person settles the wish to cancel with the customer."""
+    raise_exception.business(
+        "CANCEL_REFUSED",
+        "the cancellation came when everything had left",
+        record=record,
+        services=services,
+        remedy="agree a return with the customer",
+        what="cancel",
+        since=record.cancel_requested_at,
+    )
+    now = services.clock.now()
+    return services.orders.change(record.order_id, lambda current: current.model_copy(update={"cancel_requested_at": None, "cancel_refused_at": now, "tell_source": False}))
 
 
 def _blocking(record: OrderRecord, services: Services) -> bool:
@@ -133,28 +247,27 @@ def _blocking(record: OrderRecord, services: Services) -> bool:
 
 def _complete(record: OrderRecord, services: Services) -> OrderRecord:
     now = services.clock.now()
-    token = record.waiting.token if record.waiting else ""
-    first = False
 
     def complete(current: OrderRecord) -> OrderRecord | None:
-        nonlocal first
-        first = current.status is not OrderStatus.COMPLETED
-        if not first:
+        if current.status is OrderStatus.COMPLETED or current.waiting is None:
             return None
-        return with_status(current, OrderStatus.COMPLETED, now).model_copy(update={"completed_at": now, "due_at": None, "waiting": None})
+        answered = current.waiting.model_copy(update={"answer": {"completed": True}})
+        return with_status(caught_up(current, now), OrderStatus.COMPLETED, now).model_copy(update={"completed_at": now, "due_at": None, "waiting": answered})
 
     changed = services.orders.change(record.order_id, complete)
-    if first:
-        services.audit.append(
-            record.order_id,
-            actor=raise_exception.SYSTEM,
-            action="OrderCompleted",
-            summary=f"{len(changed.shipments)} shipment(s) confirmed and invoiced",
-            details={"invoices": ", ".join(booked.invoice_number or "" for booked in changed.shipments)},
-            at=now,
-        )
-    services.workflow.succeed(token, {"completed": True})
-    return changed
+    return _answer_again(changed, changed.waiting, services) if changed.waiting else changed
+
+
+def _note_completion(record: OrderRecord, services: Services) -> None:
+    raise_exception.note_once(
+        record.order_id,
+        actor=raise_exception.SYSTEM,
+        action="OrderCompleted",
+        summary=f"{len(record.shipments)} shipment(s) confirmed and invoiced",
+        details={"invoices": ", ".join(booked.invoice_number or "" for booked in record.shipments)[:500]},
+        at=services.clock.now(),
+        services=services,
+    )
 
 
 def _answer_post(record: OrderRecord, services: Services) -> OrderRecord:
@@ -164,7 +277,7 @@ def _answer_post(record: OrderRecord, services: Services) -> OrderRecord:
     hold = not_approved(erp_total_hold(record.placed, record.sales_order.total, services.spec), record.approvals)
     if hold is not None:
         return record
-    services.workflow.succeed(record.waiting.token, {"sales_order": record.sales_order.number})
+    _succeed(record.waiting, {"sales_order": record.sales_order.number}, services)
     return record
 
 
@@ -180,7 +293,8 @@ def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
         if effect is not None and effect.state in (EffectState.INTENDED, EffectState.UNKNOWN):
             return record  # its own delivery settles it and asks again
         if effect is not None and effect.state is EffectState.CONFIRMED:
-            send(OutboundMessage(command="CancelFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
+            if part.external_id is not None:  # else its delivery has not noted it yet; it does, and asks again
+                send_again(OutboundMessage(command="CancelFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
             return record
         record = services.orders.change(record.order_id, lambda current, part_id=part.plan.part_id: _part_cancelled(current, part_id))  # type: ignore[misc]
     if any(part.cancel_refused for part in record.parts) or record.shipments:
@@ -190,11 +304,11 @@ def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
         return record
     if effect is not None and effect.state is EffectState.CONFIRMED and not (record.sales_order and record.sales_order.cancelled):
         if record.sales_order is not None:
-            send(OutboundMessage(command="CancelSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+            send_again(OutboundMessage(command="CancelSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
         return record
     if record.tell_source:
         if can(record.source, "CancelOrder", services):
-            send(OutboundMessage(command="CancelOrder", connection=record.source, order_id=record.order_id), services)
+            send_again(OutboundMessage(command="CancelOrder", connection=record.source, order_id=record.order_id), services)
             return record
         record = services.orders.change(record.order_id, lambda current: current.model_copy(update={"tell_source": False}))
     return _cancelled(record, services)
@@ -209,9 +323,11 @@ def _part_cancelled(record: OrderRecord, part_id: str) -> OrderRecord | None:
 
 def _cancel_refused(record: OrderRecord, services: Services) -> OrderRecord:
     """Something has left already: the order goes on with what could not be stopped, and a person must settle the rest with the customer."""
-    token = record.waiting.token if record.waiting else ""
     now = services.clock.now()
     open_lines = sum(1 for part in record.parts if part.status is PartStatus.CANCELLED)
+    for part in record.parts:
+        if part.status is PartStatus.CANCELLED:
+            services.stock.release(record.order_id, left_of(part), token=f"{part.plan.part_id}:cancel")
     raise_exception.business(
         "CANCEL_REFUSED",
         f"the cancellation came too late: {len(record.shipments)} shipment(s) left or cannot be stopped, {open_lines} part(s) were cancelled",
@@ -219,39 +335,57 @@ def _cancel_refused(record: OrderRecord, services: Services) -> OrderRecord:
         services=services,
         remedy="agree with the customer: a return for what ships; correct the sales order for what was cancelled",
         what="cancel",
+        since=record.cancel_requested_at,
     )
 
-    def go_on(current: OrderRecord) -> OrderRecord:
+    def go_on(current: OrderRecord) -> OrderRecord | None:
+        if current.waiting is None or current.waiting.answer is not None:
+            return None
         status = shipping_status(current) or OrderStatus.RELEASED
-        return with_status(current, status, now).model_copy(update={"cancel_requested_at": None, "waiting": None})
+        answered = current.waiting.model_copy(update={"answer": {"cancelled": False}})
+        changed = with_status(current, status, now).model_copy(update={"cancel_requested_at": None, "cancel_refused_at": now, "tell_source": False, "waiting": answered})
+        return changed.model_copy(update={"due_at": next_deadline(changed, services)})
 
     changed = services.orders.change(record.order_id, go_on)
-    services.workflow.succeed(token, {"cancelled": False})
-    return changed
+    return _answer_again(changed, changed.waiting, services) if changed.waiting else changed
+
+
+def left_of(part: Part) -> list[ReservedLine]:
+    """What of the part's reserved stock has not left, in base units."""
+    sums: dict[str, Decimal] = defaultdict(Decimal)
+    for line in part.plan.lines:
+        share = Fraction(part.remaining(line.line_id)) / Fraction(line.quantity.value) * Fraction(line.base_quantity)
+        sums[line.sku] += Decimal(share.numerator) / Decimal(share.denominator)
+    return [ReservedLine(sku=sku, location=part.plan.location, quantity=quantity) for sku, quantity in sums.items() if quantity > 0]
+
+
+def give_back(order_id: str, services: Services) -> None:
+    """What is reserved is what the reservation says, not what the record remembers: a crash may lie between the two."""
+    reservation = services.stock.reservation(order_id)
+    if reservation is not None:
+        services.stock.release(order_id, reservation.lines, token=f"{order_id}:cancel")
 
 
 def _cancelled(record: OrderRecord, services: Services) -> OrderRecord:
     now = services.clock.now()
-    token = record.waiting.token if record.waiting else ""
-    if not record.released_stock:
-        # What is reserved is what the reservation says, not what the record remembers: a crash may lie between the two.
-        reservation = services.stock.reservation(record.order_id)
-        if reservation is not None:
-            services.stock.release(record.order_id, reservation.lines, token=f"{record.order_id}:cancel")
-
-    first = False
+    give_back(record.order_id, services)
 
     def finish(current: OrderRecord) -> OrderRecord | None:
-        nonlocal first
-        first = current.status is not OrderStatus.CANCELLED
-        if not first:
+        if current.status is OrderStatus.CANCELLED or current.shipments or current.waiting is None:
             return None
-        return with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"released_stock": True, "waiting": None, "due_at": None, "completed_at": now})
+        answered = current.waiting.model_copy(update={"answer": {"cancelled": True}})
+        return with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"released_stock": True, "waiting": answered, "due_at": None, "completed_at": now})
 
     changed = services.orders.change(record.order_id, finish)
-    if first:
-        services.audit.append(record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary=record.cancel_reason or "cancelled", details={}, at=now)
+    if changed.status is not OrderStatus.CANCELLED:
+        return _cancel_refused(changed, services)  # goods left between the look and the write
+    return _answer_again(changed, changed.waiting, services) if changed.waiting else changed
+
+
+def _after_cancellation(record: OrderRecord, services: Services) -> None:
+    give_back(record.order_id, services)  # again: a check that outlived its time-out may have reserved after the first look
+    raise_exception.note_once(
+        record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary=record.cancel_reason or "cancelled", details={}, at=services.clock.now(), services=services
+    )
     for name in record.open_exceptions:
         raise_exception.close(name, actor=raise_exception.SYSTEM, note="the order was cancelled", services=services)
-    services.workflow.succeed(token, {"cancelled": True})
-    return changed

@@ -18,7 +18,7 @@ from crossdock.domain.exception_record import (
     incident_fingerprint,
 )
 from crossdock.domain.messages import InboundMessage
-from crossdock.domain.order_record import OrderRecord
+from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
 from crossdock.flows.services import Services
 
 SYSTEM = "crossdock"
@@ -73,7 +73,7 @@ def for_message(
             order_id=order_id,
             connection=connection,
             queue=queue,
-            message=message[:1000],
+            message=message,
             fingerprint=incident_fingerprint(error.code, connection, error.detail),
             owner=route.owner,
             opened_at=now,
@@ -105,13 +105,24 @@ def business(
     connection: str | None = None,
     hold: HoldDetails | None = None,
     due_at: datetime | None = None,
+    since: datetime | None = None,
 ) -> ExceptionRecord:
-    """A fact that should not be (or, with ``hold``, a decision that a person must take) although every call went well."""
+    """A fact that should not be (or, with ``hold``, a decision that a person must take) although every call went well.
+
+    ``since``: when the fact came about. A record of it that is open, or was closed after that, stands as it is: hearing of the same
+    fact again is no contradiction. Only a fact newer than the closing reopens.
+    """
     now = services.clock.now()
+    name = exception_id(code, record.order_id, what)
+    standing = services.exceptions.get(name) if since is not None else None
+    if standing is not None and since is not None and (standing.resolved_at is None or not standing.closed or since <= standing.resolved_at):
+        if not standing.closed:
+            _mark_order(record, name, services)
+        return standing
     route = services.spec.route(code)
     made = services.exceptions.open(
         ExceptionRecord(
-            exception_id=exception_id(code, record.order_id, what),
+            exception_id=name,
             code=code,
             category=Category.NEEDS_PERSON,
             cause=cause,
@@ -166,12 +177,23 @@ def close(opened: str, *, actor: str, note: str, services: Services) -> Exceptio
 
     closed = services.exceptions.change(opened, resolve)
     if closed.order_id and services.orders.get(closed.order_id) is not None:
-        services.orders.change(
-            closed.order_id,
-            lambda order: order.model_copy(update={"open_exceptions": tuple(name for name in order.open_exceptions if name != opened)}) if opened in order.open_exceptions else None,
-        )
+        services.orders.change(closed.order_id, lambda order: _without(order, opened, now))
     services.audit.append(closed.order_id or closed.subject, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details={"exception_id": opened}, at=now)
     return closed
+
+
+def _without(order: OrderRecord, opened: str, now: datetime) -> OrderRecord | None:
+    """The order without that exception; the watch looks soon whether it can go on now."""
+    if opened not in order.open_exceptions:
+        return None
+    changed = order.model_copy(update={"open_exceptions": tuple(name for name in order.open_exceptions if name != opened)})
+    return changed if order.status in TERMINAL or order.status is OrderStatus.ANNOUNCED else changed.model_copy(update={"due_at": now})
+
+
+def note_once(subject: str, *, actor: str, action: str, summary: str, details: dict[str, str], at: datetime, services: Services) -> None:
+    """Puts it on the record unless it stands there: for whoever comes a second time, after a crash that may lie before the first note."""
+    if not any(entry.action == action and entry.details == details for entry in services.audit.entries(subject)):
+        services.audit.append(subject, actor=actor, action=action, summary=summary, details=details, at=at)
 
 
 def close_for_message(queue: QueueName, message: str, *, services: Services) -> None:

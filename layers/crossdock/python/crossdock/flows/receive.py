@@ -63,7 +63,7 @@ def safe_id(connection: str, topic: str, key: str) -> str:
     """One id of what a connection told, readable where it can be and a hash where it cannot."""
     made = f"{connection}.{_UNSAFE.sub('-', topic)}.{key}"
     if len(made) > 180 or _UNSAFE.search(key):
-        made = f"{connection}.{hashlib.sha256(f'{topic}|{key}'.encode()).hexdigest()}"
+        made = f"{connection}.{hashlib.sha256(f'{topic}|{key}'.encode("utf-8", "surrogatepass")).hexdigest()}"
     return made
 
 
@@ -91,13 +91,16 @@ def receive(connection: str, *, headers: Mapping[str, str], body: bytes, service
         problem = error
     topic = _topic(contract, headers, value)
     if topic is None:
-        return Answer(400, "Unreadable", f"The message does not say what it is about ({contract.topic_header or contract.topic_field} is missing).")
+        topic = "untitled"
+        problem = problem or Rejected(
+            "INVALID_BODY", f"the message does not say what it is about ({contract.topic_header or contract.topic_field} is missing)", remedy="send the topic with the message"
+        )
     delivery = Delivery(
         delivery_id=delivery_id(connection, topic, contract, headers, body), connection=connection, topic=topic[:200], body=body, headers=_kept(headers), received_at=now
     )
     delivery, standing = _store(delivery, services)
     if problem is not None:
-        return _unreadable(delivery, problem, services, now)
+        return _unreadable(delivery, standing, problem, services, now)
     if standing is None or (standing is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, services, now)):
         services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
     return Answer(200, "Accepted", "Stored and queued." if standing is None else "Known already.", delivery.delivery_id, duplicate=standing is not None)
@@ -117,8 +120,12 @@ def _forgotten(delivery_id: str, services: Services, now: datetime) -> bool:
     return note is not None and note.status is DeliveryStatus.RECEIVED and now - note.received_at > REQUEUE_AFTER
 
 
-def _unreadable(delivery: Delivery, problem: Rejected, services: Services, now: datetime) -> Answer:
-    """Authentic but no JSON: the sender hears 400, and the bytes stand in the exception queue for a person."""
+def _unreadable(delivery: Delivery, standing: DeliveryStatus | None, problem: Rejected, services: Services, now: datetime) -> Answer:
+    """Authentic but not to be read: the sender hears 400, and the bytes stand in the exception queue for a person, once however often they are sent."""
+    if standing is DeliveryStatus.EXCEPTION:
+        return Answer(400, "Unreadable", problem.detail, delivery.delivery_id, duplicate=True, fields=problem.fields)
+    if standing is not None and standing is not DeliveryStatus.RECEIVED:
+        return Answer(200, "Accepted", "Known already, and settled by a person.", delivery.delivery_id, duplicate=True)
     raise_exception.for_message(problem, queue=QueueName.INBOUND, message=inbound_message(delivery.delivery_id), subject=delivery.delivery_id, connection=delivery.connection, services=services)
     services.deliveries.settle(delivery.delivery_id, DeliveryStatus.EXCEPTION, now=now, reason=problem.code)
     return Answer(400, "Unreadable", problem.detail, delivery.delivery_id, fields=problem.fields)

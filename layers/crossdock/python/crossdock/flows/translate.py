@@ -79,6 +79,7 @@ def translate(delivery_id: str, services: Services) -> DeliveryStatus:
     if ignored is not None:
         services.deliveries.settle(delivery_id, DeliveryStatus.IGNORED, now=now, reason=ignored)
         return DeliveryStatus.IGNORED
-    services.bus.publish(events)
+    if events:
+        services.bus.publish(events)
     services.deliveries.settle(delivery_id, DeliveryStatus.DONE, now=now, events=[f"{event.type}:{event.subject}" for event in events])
     return DeliveryStatus.DONE

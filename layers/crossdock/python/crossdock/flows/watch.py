@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crossdock.domain.delivery import DeliveryStatus
-from crossdock.domain.errors import Cause, NeedsPerson
+from crossdock.domain.errors import Cause, CrossdockError, NeedsPerson, RetryLater
 from crossdock.domain.events import Event
 from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage, inbound_message, work_body
-from crossdock.domain.order_record import OrderRecord, OrderStatus, Step
+from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Step
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import order as order_flow
@@ -36,7 +36,7 @@ def watch(services: Services) -> Watched:
     now = services.clock.now()
     orders = services.orders.due(now, AT_ONCE)
     for order_id in orders:
-        _order(order_id, services, now)
+        _watched(order_id, services, now)
     deliveries = 0
     for note in services.deliveries.waiting(now - FORGOTTEN_AFTER, AT_ONCE):
         services.queues.send(QueueName.INBOUND, inbound_message(note.delivery_id), group=note.connection)
@@ -47,6 +47,26 @@ def watch(services: Services) -> Watched:
         _unmatched(name, Event.model_validate_json(item.event_json), services)
         services.orders.forget_parked(name, item)
     return Watched(len(orders), deliveries, len(parked), _polls(services, now))
+
+
+def _watched(order_id: str, services: Services, now: datetime) -> None:
+    """One order that cannot be looked after must not keep the watch from all the others: it becomes an exception itself."""
+    try:
+        _order(order_id, services, now)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is put on record and the others go on
+        code = error.code if isinstance(error, CrossdockError) else "WATCH_FAILED"
+        record = services.orders.change(order_id, lambda current: current.model_copy(update={"due_at": now + LOOK_AGAIN}) if current.due_at is not None else None)
+        if not isinstance(error, RetryLater):
+            raise_exception.business(
+                code,
+                f"the watch could not look after the order: {type(error).__name__}: {error}"[:900],
+                record=record,
+                services=services,
+                what="watch",
+                cause=Cause.PLATFORM,
+                remedy="look at the log of watch_deadlines at that time",
+                since=now,
+            )
 
 
 def _order(order_id: str, services: Services, now: datetime) -> None:
@@ -63,15 +83,16 @@ def _order(order_id: str, services: Services, now: datetime) -> None:
             cause=Cause.SOURCE_DATA,
             connection=record.source,
             remedy="ask the storefront for the order, or resolve it when it never was one",
+            since=record.accepted_at,
         )
         again = now + timedelta(hours=24)
     elif record.status is OrderStatus.HELD:
         again = _held(record, services, now)
     elif record.status is OrderStatus.CANCELLING:
-        progress.advance(order_id, services)
+        _stalled(record, services, now)
     else:
         _late(record, services, now)
-        _stalled(record, services)
+        _stalled(record, services, now)
     services.orders.change(order_id, lambda current: current.model_copy(update={"due_at": again}) if current.due_at is not None and current.due_at <= now else None)
 
 
@@ -83,7 +104,7 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
         return now + LOOK_AGAIN
     if now < hold.due_at:
         if hold.hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait" and record.waiting.step is Step.HOLD:
-            services.workflow.succeed(record.waiting.token, {"decision": "retry"})
+            order_flow.answer_hold(record.order_id, "retry", services)
             return now + timedelta(minutes=services.spec.routing.backorder_retry_minutes)
         return hold.due_at
     policy = services.spec.hold_policy(hold.hold.kind)
@@ -91,7 +112,7 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
         order_flow.request_cancel(record.order_id, reason=f"{hold.code}: nobody decided in time", tell_source=True, actor=raise_exception.SYSTEM, services=services)
         return now + LOOK_AGAIN
     raise_exception.business(
-        "HOLD_EXPIRED", f"nobody has decided on {hold.code} within {policy.deadline_minutes} minutes", record=record, services=services, what=hold.code, cause=Cause.PLATFORM, remedy="decide now: approve or reject"
+        "HOLD_EXPIRED", f"nobody has decided on {hold.code} within {policy.deadline_minutes} minutes", record=record, services=services, what=hold.code, cause=Cause.PLATFORM, remedy="decide now: approve or reject", since=hold.due_at
     )
     return now + timedelta(hours=24)
 
@@ -109,6 +130,7 @@ def _late(record: OrderRecord, services: Services, now: datetime) -> None:
                 what=part.plan.part_id,
                 connection=part.plan.connection,
                 remedy="ask the warehouse whether it has the order",
+                since=part.acknowledge_by,
             )
         if part.ship_by is not None and part.ship_by <= now:
             raise_exception.business(
@@ -119,11 +141,15 @@ def _late(record: OrderRecord, services: Services, now: datetime) -> None:
                 what=part.plan.part_id,
                 connection=part.plan.connection,
                 remedy="ask the warehouse; tell the customer",
+                since=part.ship_by,
             )
 
 
-def _stalled(record: OrderRecord, services: Services) -> None:
+def _stalled(record: OrderRecord, services: Services, now: datetime) -> None:
     """Nothing is armed that would move the order: is its workflow alive, and has its open question been sent out?"""
+    record = progress.advance(record.order_id, services)  # first of all: whoever should have answered may have died
+    if record.status in TERMINAL:
+        return
     running = services.workflow.running(record.order_id)
     if running is None and record.order is not None:
         services.workflow.start(record.order_id)
@@ -137,6 +163,7 @@ def _stalled(record: OrderRecord, services: Services) -> None:
             what="workflow",
             cause=Cause.PLATFORM,
             remedy="`crossdock exceptions retry` starts it again from the checks",
+            since=now,
         )
         return
     waiting = record.waiting
@@ -144,26 +171,18 @@ def _stalled(record: OrderRecord, services: Services) -> None:
         return
     # Commands are safe to send again: the effect ledger knows what was done.
     if waiting.step is Step.POST and record.sales_order is None:
-        _resend(record, OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+        progress.send_again(OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+    order_flow.hold_difference(record, services)
     if waiting.step is Step.RELEASE:
-        for part in record.parts:
-            if part.status is PartStatus.PLANNED:
-                _resend(record, OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
+        for part in order_flow.unreleased(record):
+            progress.send_again(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
     if record.shipments and not record.everything_settled:
         for booked in record.shipments:
             if not booked.confirmed:
-                _resend(record, OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), services)
+                progress.send_again(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), services)
         first = next((booked for booked in record.shipments if booked.invoice_number is None), None)
         if first is not None:
-            _resend(record, OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), services)
-    progress.advance(record.order_id, services)
-
-
-def _resend(record: OrderRecord, message: OutboundMessage, services: Services) -> None:
-    """Not while an exception stands for that very message: a person has it."""
-    standing = services.exceptions.get(raise_exception.message_exception_id(QueueName.OUTBOUND, message.text()))
-    if standing is None or standing.closed:
-        progress.send(message, services)
+            progress.send_again(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), services)
 
 
 def _unmatched(name: str, event: Event, services: Services) -> None:

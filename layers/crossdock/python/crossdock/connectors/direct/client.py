@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import NoReturn
 
 from crossdock.connectors.direct import mapping
@@ -21,13 +23,22 @@ from crossdock.domain.stock import StockReading
 TOPIC = "orders/submit"
 
 
+@cache
+def _manifest() -> ConnectorManifest:
+    import yaml  # only whoever asks for the manifest pays for it
+
+    return ConnectorManifest.model_validate(yaml.safe_load(Path(__file__).with_name("manifest.yaml").read_text(encoding="utf-8")))
+
+
 class DirectConnector:
     """Implements ``domain.connector.Connector`` for POST /v1/orders."""
 
-    manifest: ConnectorManifest
-
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
+
+    @property
+    def manifest(self) -> ConnectorManifest:
+        return _manifest()
 
     def translate(self, delivery: Delivery) -> Translation:
         if delivery.topic != TOPIC:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from pydantic import ValidationError
 
@@ -15,6 +15,9 @@ from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.quantity import Quantity
 
+MOST_DIGITS, MOST_INTEGER_DIGITS = 24, 14
+"""Of one line's worth; 500 lines, their tax and the freight then still add up exactly."""
+
 
 def parsed(value: object) -> wire.SubmittedOrder:
     """The wire document, or ``Rejected`` INVALID_BODY with every field path that is wrong."""
@@ -25,12 +28,28 @@ def parsed(value: object) -> wire.SubmittedOrder:
         raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
 
 
+def _exact_amounts(order: wire.SubmittedOrder) -> None:
+    """Refuses a line whose quantity times price is too large to be held exactly: rounding it silently would change what is paid."""
+    problems = []
+    with localcontext(prec=60):
+        for index, line in enumerate(order.lines):
+            gross = line.quantity * line.unit_price
+            if gross.adjusted() > MOST_INTEGER_DIGITS or len(gross.normalize().as_tuple().digits) > MOST_DIGITS:
+                problems.append(FieldProblem(f"lines.{index}.quantity", "times unit_price has more digits than can be held exactly"))
+            elif line.discount > gross:
+                problems.append(FieldProblem(f"lines.{index}.discount", "is more than the line is worth"))
+    if problems:
+        raise Rejected("INVALID_BODY", f"{len(problems)} line(s) do not add up", remedy="correct the fields named and send it again", fields=problems)
+
+
 def _address_from_wire(address: wire.SubmittedAddress) -> Address:
     return Address(**address.model_dump())
 
 
 def order_from_wire(order: wire.SubmittedOrder, *, connection: str, received_at: datetime) -> Order:
     """Amounts in the order's currency; a total that is not stated is what the parts make."""
+
+    _exact_amounts(order)
 
     def money(amount: Decimal) -> Money:
         return Money(amount=amount, currency=order.currency)
@@ -68,7 +87,7 @@ def order_from_wire(order: wire.SubmittedOrder, *, connection: str, received_at:
             purchase_order=order.purchase_order,
             note=order.note,
         )
+        return made if order.total is not None else made.model_copy(update={"total": made.computed_total})
     except ValidationError as error:
         problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "lines", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
         raise Rejected("INVALID_BODY", "the order contradicts itself", remedy="correct the fields named and send it again", fields=problems) from error
-    return made if order.total is not None else made.model_copy(update={"total": made.computed_total})

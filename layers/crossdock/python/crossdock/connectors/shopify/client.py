@@ -238,7 +238,7 @@ class ShopifyConnector:
             reference = f"crossdock://{self._context.tenant}/{self._context.connection}/stock/{quote(intent.business_id, safe='')}"
             given = mapping.stock_to_wire(item=item, location=location, quantity=wanted, change_from=current, reference=reference)
             # The key is of this very write: another starting point is another write, and a refused key is burnt.
-            key = str(uuid.uuid5(_KEY_SPACE, f"{reference}|{current}"))
+            key = str(uuid.uuid5(_KEY_SPACE, f"{reference}|{current}|{level.updatedAt}|{attempt}"))
             answer = self._mutate(SET_QUANTITIES, {"input": _said(given), "key": key}, "inventorySetQuantities", wire.QuantitiesSet)
             codes = {error.code for error in answer.userErrors}
             if not codes:

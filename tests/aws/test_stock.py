@@ -1,0 +1,224 @@
+"""Is stock never sold twice, never given back twice, and never lost?"""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from crossdock.aws.stock import MOST_LINES, DynamoStock
+from crossdock.aws.table import StateTable
+from crossdock.domain.errors import NeedsPerson, RetryLater
+from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from tests.aws.account import Account, OneAtATime, at_once
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def line(quantity: int | str, sku: str = "BEARING", location: str = "CHI") -> ReservedLine:
+    return ReservedLine(sku=sku, location=location, quantity=Decimal(quantity))
+
+
+def wish(order_id: str, *lines: ReservedLine) -> Reservation:
+    return Reservation(order_id=order_id, lines=lines, made_at=NOW)
+
+
+def stocked(table: StateTable, on_hand: int = 100, *, safety: int = 0, sku: str = "BEARING", location: str = "CHI") -> DynamoStock:
+    stock = DynamoStock(table)
+    assert stock.count(StockReading(sku=sku, location=location, on_hand=Decimal(on_hand), as_of=NOW), safety=Decimal(safety), source="erp")
+    return stock
+
+
+def level(stock: DynamoStock, sku: str = "BEARING", location: str = "CHI") -> StockLevel:
+    found = stock.level(sku, location)
+    assert found is not None
+    return found
+
+
+def available(table: StateTable, sku: str = "BEARING", location: str = "CHI") -> Decimal:
+    """What the table itself keeps as available: the number that reservations are checked against."""
+    item = table.get(f"STOCK#{sku}", location)
+    assert item is not None
+    return Decimal(item["available"]["N"])
+
+
+def conflicted(operation: str) -> ClientError:
+    reasons: list[Any] = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+    return ClientError({"Error": {"Code": "TransactionCanceledException", "Message": ""}, "CancellationReasons": reasons}, operation)  # type: ignore[typeddict-unknown-key]
+
+
+def test_forty_orders_at_once_get_no_more_than_there_is(account: Account) -> None:
+    chance = random.Random(7)
+
+    def disturb(operation: str, _arguments: dict[str, Any]) -> None:
+        if operation == "transact_write_items" and chance.random() < 0.3:
+            raise conflicted(operation)
+
+    stock = stocked(StateTable(OneAtATime(account.clients, disturb), "state"), 100)
+
+    shorts = at_once(40, lambda number: stock.reserve(wish(f"order-{number}", line(3))))
+
+    assert shorts.count(None) == 33
+    assert set(shorts) == {None, "BEARING@CHI"}
+    assert level(stock).committed == 99
+    assert level(stock).available == available(account.table) == 1
+    assert sum(sum(each.quantity for each in lines) for _, lines in stock.outstanding()) == 99
+
+
+def test_safety_stock_is_not_sold(table: StateTable) -> None:
+    stock = stocked(table, 10, safety=4)
+
+    assert stock.reserve(wish("a", line(7))) == "BEARING@CHI"
+    assert stock.reserve(wish("b", line(6))) is None
+    assert level(stock).available == 0
+
+
+def test_all_lines_or_none(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stocked(table, 1, sku="VALVE")
+
+    assert stock.reserve(wish("a", line(5), line(2, "VALVE"))) == "VALVE@CHI"
+
+    assert level(stock).committed == 0
+    assert stock.reservation("a") is None
+
+
+def test_two_lines_of_one_sku_need_both_quantities(table: StateTable) -> None:
+    stock = stocked(table, 10)
+
+    assert stock.reserve(wish("a", line(6), line(5))) == "BEARING@CHI"
+    assert stock.reserve(wish("b", line(6), line(4))) is None
+
+    assert level(stock).committed == 10
+    assert dict(stock.outstanding()) == {"b": [line(10)]}
+    stock.consume("b", [line(6), line(4)], token="s1")
+    assert level(stock).on_hand == 0
+
+
+def test_what_was_never_counted_cannot_be_reserved(table: StateTable) -> None:
+    assert DynamoStock(table).reserve(wish("a", line(1))) == "BEARING@CHI"
+
+
+def test_reserving_twice_is_reserving_once(table: StateTable) -> None:
+    stock = stocked(table, 10)
+
+    assert stock.reserve(wish("a", line(8))) is None
+    assert stock.reserve(wish("a", line(8))) is None
+
+    assert level(stock).committed == 8
+    kept = stock.reservation("a")
+    assert kept is not None
+    assert kept.lines == (line(8),)
+
+
+def test_ten_copies_of_one_order_reserve_once(account: Account) -> None:
+    stock = stocked(StateTable(OneAtATime(account.clients), "state"), 10)
+
+    assert at_once(10, lambda _number: stock.reserve(wish("a", line(7)))) == [None] * 10
+    assert level(stock).committed == 7
+
+
+def test_an_order_that_needs_more_positions_than_one_write_takes_is_for_a_person(table: StateTable) -> None:
+    lines = [line(1, f"SKU-{number}") for number in range(MOST_LINES + 1)]
+
+    with pytest.raises(NeedsPerson, match="ORDER_TOO_LARGE"):
+        DynamoStock(table).reserve(wish("a", *lines))
+
+
+def test_stock_that_everybody_wants_at_once_is_tried_again_later(account: Account) -> None:
+    stocked(account.table)
+
+    def always(operation: str, _arguments: dict[str, Any]) -> None:
+        if operation == "transact_write_items":
+            raise conflicted(operation)
+
+    stock = DynamoStock(StateTable(OneAtATime(account.clients, always), "state"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crossdock.aws.stock.time.sleep", lambda _seconds: None)
+        with pytest.raises(RetryLater, match="STORE_BUSY"):
+            stock.reserve(wish("a", line(1)))
+
+
+def test_a_release_gives_back_once_per_token(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(8)))
+
+    stock.release("a", [line(8)], token="a:cancel")
+    stock.release("a", [line(8)], token="a:cancel")
+
+    assert (level(stock).on_hand, level(stock).committed, available(table)) == (10, 0, 10)
+    assert list(stock.outstanding()) == []
+
+
+def test_a_shipment_is_consumed_once_per_token(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(8)))
+
+    stock.consume("a", [line(3)], token="shipment-1")
+    stock.consume("a", [line(3)], token="shipment-1")
+
+    assert (level(stock).on_hand, level(stock).committed, available(table)) == (7, 5, 2)
+    assert dict(stock.outstanding()) == {"a": [line(5)]}
+
+
+def test_never_more_is_given_up_than_is_left(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(8)))
+
+    stock.consume("a", [line(5)], token="shipment-1")
+    stock.consume("a", [line(5)], token="shipment-2")
+    stock.release("a", [line(8)], token="a:cancel")
+    stock.consume("a", [line(1, "VALVE")], token="of another article")
+
+    assert (level(stock).on_hand, level(stock).committed, available(table)) == (2, 0, 2)
+
+
+def test_giving_up_an_order_that_reserved_nothing_does_nothing(table: StateTable) -> None:
+    stock = stocked(table, 10)
+
+    stock.release("a", [line(8)], token="t")
+
+    assert level(stock).available == 10
+
+
+def test_twenty_shipments_and_repeats_at_once_leave_the_right_stock(account: Account) -> None:
+    stock = stocked(StateTable(OneAtATime(account.clients), "state"), 100)
+    stock.reserve(wish("a", line(10)))
+
+    at_once(20, lambda number: stock.consume("a", [line(1)], token=f"shipment-{number % 10}"))
+
+    assert (level(stock).on_hand, level(stock).committed, available(account.table)) == (90, 0, 90)
+
+
+def test_a_stale_count_is_ignored(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    older = StockReading(sku="BEARING", location="CHI", on_hand=Decimal(50), as_of=NOW - timedelta(seconds=1))
+
+    assert stock.count(older, safety=Decimal(0), source="erp") is False
+    assert stock.count(older.model_copy(update={"as_of": NOW}), safety=Decimal(0), source="erp") is False, "the same moment once more"
+
+    assert level(stock).on_hand == 10
+
+
+def test_a_newer_count_keeps_what_is_committed(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(8)))
+
+    newer = StockReading(sku="BEARING", location="CHI", on_hand=Decimal("20.5"), as_of=NOW + timedelta(microseconds=1))
+    assert stock.count(newer, safety=Decimal(2), source="threepl") is True
+
+    found = level(stock)
+    assert (found.on_hand, found.committed, found.safety, found.source, found.as_of) == (Decimal("20.5"), 8, 2, "threepl", newer.as_of)
+    assert found.available == available(table) == Decimal("10.5")
+
+
+def test_levels_are_found_by_place_and_everywhere(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stocked(table, 5, location="DAL")
+
+    assert [(each.location, each.on_hand) for each in stock.everywhere("BEARING")] == [("CHI", 10), ("DAL", 5)]
+    assert set(stock.levels([("BEARING", "CHI"), ("BEARING", "MOR"), ("BEARING", "CHI")])) == {("BEARING", "CHI")}
