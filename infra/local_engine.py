@@ -65,7 +65,7 @@ class LocalEngine:
         if isinstance(node, sqs.CfnQueuePolicy | s3.CfnBucketPolicy | sns.CfnTopicPolicy):
             self._without_tls_demand(node)
         if isinstance(node, iam.CfnPolicy):
-            self._with_batch_actions(node)
+            self._as_the_engine_authorises(node)
         if isinstance(node, dynamodb.CfnTable):
             node.deletion_protection_enabled = False
         if node.cfn_options.deletion_policy is CfnDeletionPolicy.RETAIN:
@@ -84,7 +84,7 @@ class LocalEngine:
         elif node.node.scope is not None:
             node.node.scope.node.try_remove_child(node.node.id)
 
-    def _with_batch_actions(self, node: iam.CfnPolicy) -> None:
+    def _as_the_engine_authorises(self, node: iam.CfnPolicy) -> None:
         document = Stack.of(node).resolve(node.policy_document)
         for statement in document["Statement"]:
             actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -266,9 +265,3 @@ def _host_problems(path: str, url: str, manifest: ConnectorManifest, tree: Locat
         yield path, "carries a user or password", "credentials belong into the tenant's secret"
     if not any(fnmatchcase(host, pattern) for pattern in manifest.hosts):
         yield path, f"the host {host!r} is not one that the connector {manifest.name} may call", f"allowed: {', '.join(manifest.hosts)}"
-
-
-def as_plain(tree: Located) -> dict[str, Any]:
-    """The merged document as plain values, for people who want to see what applies."""
-    plain: dict[str, Any] = tree.plain()
-    return plain

@@ -359,6 +359,11 @@ class MemoryAudit:
         chain.append(entry)
         return entry
 
+    def append_once(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> None:
+        kept = {name: str(value)[:500] for name, value in (details or {}).items()}
+        if not any(entry.action == action and entry.details == kept for entry in self.entries(subject)):
+            self.append(subject, actor=actor, action=action, summary=summary, details=kept, at=at)
+
     def entries(self, subject: str) -> list[AuditEntry]:
         return list(self.chains.get(subject, []))
 

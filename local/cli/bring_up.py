@@ -11,7 +11,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from local.cli.stack import Stack, StackNotFound, local, use_engine
 from local.engine.local_run import LocalRun, UpRequest
 from local.engine.progress import OnProgress, in_silence, step
 from local.engine.simulators import SimulatorSpec
-from local.engine.state import RunState, SimulatorState, write_private
+from local.engine.state import RunState, SimulatorState
 from local.seed import world
 
 _WEBHOOK_SECRET = "webhook_secret"  # noqa: S105 - the name of a field
@@ -65,8 +64,9 @@ def up(
     if state.engine is None:
         raise StackNotFound("the engine did not stay up")
     use_engine(state.engine.url)
-    with step(on_progress, "connect the systems", ", ".join(wanted)), ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(lambda name: _connect(run, state, plans[name]), wanted))
+    with step(on_progress, "connect the systems", ", ".join(wanted)):
+        for name in wanted:  # one after the other: restarting a simulator changes the run's state under its lock
+            _connect(run, state, plans[name])
     with step(on_progress, "count the stock", ", ".join(wanted)) as say:
         for name in wanted:
             _count_stock(local(name, root), plans[name], say)
@@ -147,20 +147,11 @@ def _connect(run: LocalRun, state: RunState, wanted: Plan) -> None:
     adopt = {"orders_url": f"{stack.api_url}/v1/orders", "api_key": next(iter(stack.api_keys().values()))}
     for simulator in _simulators_of(state, wanted.spec.tenant):
         if wanted.spec.connections[simulator.connection].role is Role.STOREFRONT:
-            simulator = _adopting(run, simulator, adopt)
+            control.put(simulator.url, "/_adopt", adopt)
         if simulator.connection in hooks:
             control.put(
                 simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]}
             )
-
-
-def _adopting(run: LocalRun, simulator: SimulatorState, adopt: Mapping[str, str]) -> SimulatorState:
-    """The storefront's simulator, knowing where to ask for an order that somebody else announced in its name."""
-    configuration = _standing(simulator.config_file)
-    if configuration.get("adopt") == adopt:
-        return simulator
-    write_private(simulator.config_file, json.dumps({**configuration, "adopt": dict(adopt)}, indent=1))
-    return run.restart_simulator(simulator.tenant, simulator.connection)
 
 
 def _simulators_of(state: RunState, tenant: str) -> list[SimulatorState]:

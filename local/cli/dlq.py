@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from crossdock.domain.exception_record import QueueName
 from crossdock.flows import dead_letters
-from crossdock.flows.dead_letters import Letter
+from crossdock.flows.dead_letters import Letter, Redriven
 from local.cli.options import DryRun, Match, UsageProblem, actor, on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack
@@ -100,7 +99,7 @@ def redrive(
     if (queue is None) == (not every):
         raise UsageProblem("name one queue, or --all")
     left = limit
-    results = []
+    results: list[tuple[QueueName, Redriven]] = []
     for each in [queue] if queue is not None else list(QueueName):
         report = dead_letters.redrive(
             each,
@@ -113,13 +112,15 @@ def redrive(
             limit=left,
             on_progress=lambda sent: screen.say(f"{sent} sent") if sent % 25 == 0 else None,
         )
-        results.append({"queue": each.value, **asdict(report)})
+        results.append((each, report))
         if left is not None:
             left -= report.matched
             if left <= 0:
                 break
     title = "would be sent round again" if dry_run else "sent round again"
+    total = {"matched": sum(report.matched for _, report in results), "sent": sum(report.sent for _, report in results), "dry_run": dry_run}
+    value = {**total, "queues": [{"queue": each.value, "matched": report.matched, "sent": report.sent} for each, report in results]}
     screen.show(
-        results,
-        lambda: screen.table(title, ["queue", "matched", "sent"], [(line["queue"], line["matched"], line["sent"]) for line in results]),
+        value,
+        lambda: screen.table(title, ["queue", "matched", "sent"], [(each.value, report.matched, report.sent) for each, report in results]),
     )

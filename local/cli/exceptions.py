@@ -18,9 +18,9 @@ import typer
 from crossdock.domain import strict_json
 from crossdock.domain.errors import CrossdockError, Rejected
 from crossdock.domain.exception_record import ExceptionRecord
-from crossdock.flows import dead_letters, exceptions
+from crossdock.flows import dead_letters, exceptions, views
 from local.cli.options import DryRun, Match, NotOk, UsageProblem, actor, on_stack
-from local.cli.rendering import Screen
+from local.cli.rendering import Screen, Verbatim
 from local.cli.stack import Stack
 from local.simulators import exact_json
 
@@ -48,7 +48,7 @@ def list_exceptions(
 ) -> None:
     """What is open, the most urgent first: overdue, then money at risk, then ship-by time."""
     records = listed(stack, every=every, match=match)
-    screen.show(records, lambda: draw_list(screen, records))
+    screen.show([views.exception(record) for record in records], lambda: draw_list(screen, records))
 
 
 def listed(stack: Stack, *, every: bool, match: str | None) -> list[ExceptionRecord]:
@@ -158,7 +158,15 @@ def show(stack: Stack, screen: Screen, exception_id: ExceptionId) -> None:
         screen.write(f"{kind}:")
         screen.write(body.decode(errors="replace"))
 
-    screen.show({**record.as_json(), "payload": {"kind": kind, "body": body.decode(errors="replace")}}, draw)
+    screen.show({**views.exception(record), "payload_kind": kind, "payload": _document(body)}, draw)
+
+
+def _document(body: bytes) -> Verbatim:
+    """The payload as the JSON it is, or as the text it is."""
+    try:
+        return Verbatim(strict_json.loads(body))
+    except Rejected:
+        return Verbatim(body.decode(errors="replace"))
 
 
 @app.command("edit")

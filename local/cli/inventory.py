@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated
 
 import typer
 
+from crossdock.flows import views
 from local.cli.options import NotOk, on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack
@@ -26,15 +26,8 @@ def show(stack: Stack, screen: Screen, sku: Annotated[str, typer.Argument(help="
     levels = [level for _, level in sorted(stack.services.stock.levels((sku, location) for location in stack.spec.locations).items())]
     article = stack.spec.articles.get(sku)
     unit = article.base_unit if article else ""
-    total = sum((level.available for level in levels), Decimal(0))
     screen.show(
-        {
-            "sku": sku,
-            "title": article.title if article else "",
-            "unit": unit,
-            "available": total,
-            "locations": [{**level.as_json(), "available": level.available} for level in levels],
-        },
+        views.inventory(sku, levels) | {"title": article.title if article else "", "unit": unit},
         lambda: screen.table(
             f"{sku} {article.title if article else ''}".strip(),
             ["location", "on hand", "committed", "safety", f"available ({unit})", "counted"],

@@ -8,6 +8,7 @@ import typer
 
 from crossdock.domain.audit import AuditEntry, broken_links
 from crossdock.domain.order_record import OrderRecord, OrderStatus
+from crossdock.flows import views
 from local.cli.options import NotOk, on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack
@@ -41,19 +42,11 @@ def listed(stack: Stack, status: OrderStatus | None, limit: int) -> list[OrderRe
 
 def summary(record: OrderRecord) -> dict[str, Any]:
     """The line that an order has in a list."""
-    order = record.order
     return {
-        "order_id": record.order_id,
-        "number": order.number if order else "",
-        "status": record.status.value,
-        "account": record.account,
-        "total": str(order.total) if order else "",
+        **views.summary(record),
         "parts": [{"part_id": part.plan.part_id, "location": part.plan.location, "status": part.status.value} for part in record.parts],
         "sales_order": record.sales_order.number if record.sales_order else None,
         "invoices": [booked.invoice_number for booked in record.shipments if booked.invoice_number],
-        "open_exceptions": list(record.open_exceptions),
-        "accepted_at": record.accepted_at,
-        "updated_at": record.updated_at,
     }
 
 
@@ -67,7 +60,7 @@ def draw_list(screen: Screen, records: list[OrderRecord]) -> None:
                 line["order_id"],
                 line["number"],
                 line["status"],
-                line["total"],
+                str(record.order.total) if record.order else "",
                 line["account"],
                 parts,
                 line["sales_order"],
@@ -105,7 +98,7 @@ def find(stack: Stack, name: str) -> OrderRecord:
 def show(stack: Stack, screen: Screen, order_id: OrderId) -> None:
     """How far an order is: lines, parts, shipments, documents, what is open."""
     record = find(stack, order_id)
-    screen.show(record, lambda: draw(screen, record))
+    screen.show(views.order(record), lambda: draw(screen, record))
 
 
 def draw(screen: Screen, record: OrderRecord) -> None:
@@ -180,8 +173,7 @@ def trace(stack: Stack, screen: Screen, order_id: OrderId) -> None:
         "order_id": record.order_id,
         "status": record.status.value,
         "documents": documents(record),
-        "timeline": entries,
-        "chain": {"whole": not broken, "problems": broken},
+        **views.timeline(entries),
     }
     screen.show(found, lambda: draw_trace(screen, record, entries, broken))
     if broken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crossdock.domain.model import Model, plain, rfc3339
+from local.simulators import exact_json
 
 _PIPED_WIDTH = 220
 
@@ -80,16 +80,30 @@ def _cell(value: object) -> str:
     return str(value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Verbatim:
+    """A JSON document of somebody else's: its numbers stay numbers, digit for digit."""
+
+    value: object
+
+
 def dumps(value: object) -> str:
-    """One JSON document; decimals as exact strings, times in RFC 3339 UTC."""
-    return json.dumps(value, default=_plain, indent=1, ensure_ascii=False)
+    """One JSON document; our decimals as exact strings, times in RFC 3339 UTC."""
+    return exact_json.dumps(_plain(value))
 
 
 def _plain(value: object) -> Any:
+    """The value in what JSON knows."""
+    if isinstance(value, Verbatim):
+        return value.value
     if isinstance(value, Model):
         return value.as_json()
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, datetime):
@@ -98,8 +112,6 @@ def _plain(value: object) -> Any:
         return value.value
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} cannot be shown as JSON")
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value

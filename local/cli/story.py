@@ -164,10 +164,11 @@ class Story:
         placed = self._place(told, self._cast.solvent, [Wanted(self._cast.own, 5)])
         body, event = json.dumps(placed, default=str).encode(), str(uuid.uuid4())
         with ThreadPoolExecutor(max_workers=_COPIES) as crowd:
-            statuses = list(crowd.map(lambda _: see.webhook("orders/create", body, event), range(_COPIES)))
-        if set(statuses) != {200}:
-            raise NotSeen(f"{_COPIES} answers 200; instead {sorted(statuses)}")
-        self._saw(told, f"{_COPIES} copies, each answered 200")
+            answers = list(crowd.map(lambda _: see.webhook("orders/create", body, event), range(_COPIES)))
+        if {each[-1] for each in answers} != {200}:
+            raise NotSeen(f"{_COPIES} answers 200; instead {answers}")
+        again = sum(len(each) - 1 for each in answers)
+        self._saw(told, f"{_COPIES} copies, each answered 200" + (f" ({again} of them only when sent again)" if again else ""))
         see.reaches(told.order_id, "completed")
         self._completed(told, Decimal(str(placed["total_price"])), shipments=1)
         placements = see.actions(told.order_id).count("OrderPlaced")

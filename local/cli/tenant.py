@@ -99,6 +99,7 @@ def new(
     screen: Screen,
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and underscores.")],
     source: Annotated[str, typer.Option("--from", metavar="TENANT", help="The file to start from.")] = "_template",
+    partner: Annotated[str | None, typer.Option("--partner", metavar="NAME", help="Whose customer; the only partner there is without it.")] = None,
 ) -> None:
     """A new tenant file, made from the template or another tenant; nothing else is touched."""
     root = project_root()
@@ -109,7 +110,11 @@ def new(
         raise UsageProblem(f"tenants/{name}.yaml is there already")
     if not origin.is_file():
         raise UsageProblem(f"there is no tenants/{source}.yaml to start from")
-    made.write_text(renamed(origin.read_text(encoding="utf-8"), name), encoding="utf-8")
+    partners = sorted(file.stem for file in (root / "partners").glob("*.yaml"))
+    if partner is not None and partner not in partners:
+        raise UsageProblem(f"there is no partner {partner!r}; there are: {', '.join(partners)}")
+    whose = partner or (partners[0] if len(partners) == 1 else "")
+    made.write_text(renamed(origin.read_text(encoding="utf-8"), name, whose), encoding="utf-8")
     problems: list[str] = []
     try:
         tenant_files.load(name, root)
@@ -125,11 +130,12 @@ def new(
     screen.show({"tenant": name, "file": f"tenants/{name}.yaml", "to_do": problems}, draw)
 
 
-def renamed(text: str, name: str) -> str:
-    """The file's text with its own name in the `tenant:` line (added when there is none); comments and order stay."""
-    line = f"tenant: {name}"
-    changed, count = re.subn(r"(?m)^tenant:.*$", line, text, count=1)
-    return changed if count else f"{line}\n{text}"
+def renamed(text: str, name: str, partner: str = "") -> str:
+    """The file's text as `name`'s: its own name in the `tenant:` line, the template's placeholders filled; comments and order stay."""
+    title = name.replace("_", " ").title()
+    for placeholder, value in (("TENANT_NAME", name), ("TENANT_TITLE", title), ("PARTNER_NAME", partner or "PARTNER_NAME")):
+        text = text.replace(placeholder, value)
+    return re.sub(r"(?m)^tenant:[ \t]*[\w-]+", f"tenant: {name}", text, count=1)
 
 
 @app.command("diff")

@@ -140,13 +140,19 @@ class Witness:
         found = [fulfillment for fulfillment in self.state(self.shop)["fulfillments"] if str(fulfillment.get("order_id")) == number]
         return [tracking for fulfillment in found for tracking in (fulfillment.get("tracking_numbers") or [])]
 
-    def webhook(self, topic: str, body: bytes, event_id: str) -> int:
-        """Post what the shop would have posted; the HTTP status of the answer."""
+    def webhook(self, topic: str, body: bytes, event_id: str, attempts: int = 6) -> list[int]:
+        """Post what the shop would have posted, again until it is taken, as a sender does; the HTTP status of each attempt (0: no answer)."""
         contract = self.stack.services.connectors.manifest(self.shop).webhooks
         if contract is None:
             raise NotSeen(f"{self.shop} takes no webhooks")
         hook = self._webhooks[self.shop]
-        return control.send("POST", hook["url"], body, signed(contract, hook["secret"], topic, body, event_id)).status
+        statuses: list[int] = []
+        while len(statuses) < attempts and 200 not in statuses:
+            try:
+                statuses.append(control.send("POST", hook["url"], body, signed(contract, hook["secret"], topic, body, event_id)).status)
+            except control.ControlFailed:
+                statuses.append(0)
+        return statuses
 
     # ------------------------------------------------------------------ the ERP
     def erp_numbers(self, order_id: str) -> set[str]:

@@ -218,6 +218,7 @@ class Context:
         self.timers = Timers(self.store)
         self._autopilot = self.store.collection("_autopilot")
         self._autopilot_defaults: Mapping[str, Any] = {}
+        self._adopt = self.store.collection("_adopt")
         self.webhooks = WebhookSender(self.store, clock, self.faults, self.recorder, transport)
         self.wake: Callable[[], None] = lambda: None
 
@@ -229,6 +230,15 @@ class Context:
         due = self.clock.now() + timedelta(seconds=float(delay_seconds))
         self.timers.schedule(due, action, payload or {}, staff=staff)
         self.wake()
+
+    @property
+    def adopt(self) -> Mapping[str, Any] | None:
+        """Where to ask for what somebody else announced in this system's name: what /_adopt said last, else the configuration."""
+        return self._adopt.get("settings") or self.config.adopt
+
+    def change_adopt(self, orders_url: str, api_key: str) -> None:
+        with self.store.unit():
+            self._adopt.put("settings", {"orders_url": orders_url, "api_key": api_key})
 
     @property
     def autopilot(self) -> dict[str, Any]:
@@ -640,6 +650,14 @@ def build_app(harness: Harness) -> Starlette:
             return _json({"error": str(error)}, 400)
         return _json({"url": target.url})
 
+    async def adopt(request: Request) -> Response:
+        try:
+            body = await _json_body(request)
+            harness.ctx.change_adopt(_text(body, "orders_url"), _text(body, "api_key"))
+        except ValueError as error:
+            return _json({"error": str(error)}, 400)
+        return _json({"orders_url": body["orders_url"]})
+
     async def autopilot(request: Request) -> Response:
         if request.method == "GET":
             return _json(harness.ctx.autopilot)
@@ -665,7 +683,7 @@ def build_app(harness: Harness) -> Starlette:
             return _json(await run_in_threadpool(harness.act, verb, body))
         except ActionRefused as refused:
             return _json({"error": str(refused)}, 409)
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # an action's body of another shape than the action reads
             return _json({"error": f"{type(error).__name__}: {error}"}, 400)
 
     return Starlette(
@@ -675,6 +693,7 @@ def build_app(harness: Harness) -> Starlette:
             Route("/_requests", requests, methods=["GET"]),
             Route("/_faults", faults, methods=["GET", "POST", "DELETE"]),
             Route("/_webhook", webhook, methods=["PUT"]),
+            Route("/_adopt", adopt, methods=["PUT"]),
             Route("/_autopilot", autopilot, methods=["GET", "POST"]),
             Route("/_reset", reset, methods=["POST"]),
             Route("/_actions/{verb}", action, methods=["POST"]),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from moto import mock_aws
@@ -17,7 +18,7 @@ from crossdock.aws.table import StateTable
 
 REGION = "us-east-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "test", "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
-TRIES = {"inbound": 4, "work": 4, "outbound": 6}
+TRIES = {"inbound": 4, "work": 4, "outbound": 10}
 
 
 @dataclass
@@ -32,7 +33,8 @@ class Account:
     def messages(self, url: str) -> list[dict[str, Any]]:
         """What can be received from the queue now; stays there."""
         found: list[dict[str, Any]] = []
-        while batch := self.clients.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"]).get("Messages"):
+        everything = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 60, "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+        while batch := self.clients.sqs.receive_message(QueueUrl=url, **everything).get("Messages"):
             found += batch
         for message in found:
             self.clients.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
@@ -40,6 +42,12 @@ class Account:
 
     def secret(self, value: dict[str, Any]) -> None:
         self.clients.secretsmanager.put_secret_value(SecretId=self.settings.secret_id, SecretString=json.dumps(value))
+
+
+@cache
+def _clients() -> Clients:
+    """Made once: what they speak to is emptied for each test, they need not be."""
+    return Clients()
 
 
 def _tables(clients: Clients) -> None:
@@ -76,16 +84,14 @@ def _machine(clients: Clients) -> str:
 def opened() -> Iterator[Account]:
     """The account with everything in it, empty. ``ENVIRONMENT`` must be set."""
     with mock_aws():
-        clients = Clients()
+        clients = _clients()
         _tables(clients)
         clients.s3.create_bucket(Bucket="archive")
         clients.s3.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Enabled"})
         clients.events.create_event_bus(Name="facts")
         secret = clients.secretsmanager.create_secret(Name="tenant", SecretString="{}")["ARN"]
         urls = _queues(clients)
-        settings = Settings(
-            state_table="state", audit_table="audit", archive_bucket="archive", bus_name="facts", secret_id=secret, order_machine_arn=_machine(clients), **urls
-        )
+        settings = Settings(state_table="state", audit_table="audit", archive_bucket="archive", bus_name="facts", secret_id=secret, order_machine_arn=_machine(clients), **urls)
         yield Account(clients, settings)
 
 

@@ -8,7 +8,7 @@ import hmac
 import inspect
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from crossdock.domain.address import Address
 from crossdock.domain.commands import Intent, Receipt, ReleaseFulfillment
 from crossdock.domain.customer import CreditStanding, Customer
 from crossdock.domain.errors import CrossdockError, RetryLater
-from crossdock.domain.events import Fact, FulfillmentAcknowledged, OrderCancelled, OrderPlaced, OrderUpdated, ShipmentDispatched
+from crossdock.domain.events import Event, Fact, FulfillmentAcknowledged, OrderCancelled, OrderPlaced, OrderUpdated, ShipmentDispatched
 from crossdock.domain.exception_record import ExceptionRecord, QueueName
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.messages import OutboundMessage, inbound_message, work_message
@@ -121,6 +121,7 @@ SPEC: dict[str, Any] = {
         "BOLT": {"units": [{"unit": "CS", "numerator": 12}], "codes": {"erp": "70010"}},
         "NUT": {"units": [{"unit": "CS", "numerator": 20}], "codes": {"erp": "70020"}},
         "PUMP": {"codes": {"erp": "70040"}},
+        "VALVE": {"units": [{"unit": "CS", "numerator": 6}], "codes": {"erp": "70050", "threepl": "TP-VALVE"}},
         "SETUP": {"codes": {"erp": "90001"}},
     },
     "cross_references": {
@@ -301,20 +302,13 @@ class World:
         self._furnish()
 
     def _furnish(self) -> None:
-        for sku, location, on_hand in [
-            ("BOLT", "CHI", 100),
-            ("NUT", "CHI", 100),
-            ("BOLT", "DAL", 50),
-            ("BOLT", "MOR", 48),
-            ("NUT", "MOR", 40),
-            ("PUMP", "MOR", 5),
-            ("PUMP", "DAL", 5),
-        ]:
+        shelf = {"BOLT": {"CHI": 100, "DAL": 50, "MOR": 10}, "NUT": {"CHI": 100, "MOR": 40}, "PUMP": {"MOR": 5}, "VALVE": {"MOR": 36}}
+        for sku, location, on_hand in [(sku, location, count) for sku, held in shelf.items() for location, count in held.items()]:
             place = self.spec.locations[location]
             self.stock.count(
                 StockReading(sku=sku, location=location, on_hand=Decimal(on_hand), as_of=START), safety=place.safety_stock.get(sku, Decimal(0)), source=place.stock_from
             )
-        for code, price in {"70010": "10", "70020": "5", "70040": "300", "90001": "50"}.items():
+        for code, price in {"70010": "10", "70020": "5", "70040": "300", "70050": "20", "90001": "50"}.items():
             self.erp.price_list[code] = Price(sku=code, unit="PCS", price=usd(price))
         for account in ("C10010", "C10020"):
             self.erp.accounts[account] = CreditStanding(account=account, limit=usd(10_000), balance=usd(0))
@@ -534,8 +528,16 @@ class World:
         return (message.body for messages in self.queues.dead.values() for message in messages)
 
 
-def at(value: str) -> datetime:
-    return datetime.fromisoformat(value)
-
-
-EachStep = Callable[[World], None]
+def event(source: str, fact: Fact, *, causation: str = "delivery-1", occurred_at: datetime = START) -> Event:
+    """A fact in the envelope in which the bus hands it over."""
+    return Event(
+        id=f"{causation}#0",
+        tenant="acme",
+        source=source,
+        subject=fact.subject,
+        occurred_at=occurred_at,
+        received_at=START,
+        correlation_id=fact.subject,
+        causation_id=causation,
+        fact=fact,
+    )

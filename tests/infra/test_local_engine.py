@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from infra import local_engine
 from tests.infra.conftest import Synthesis
+from tests.infra.permissions import grants
 
 TENANTS = ("acme_industrial", "harbor_supply")
 
@@ -52,5 +54,14 @@ def test_the_policy_of_the_bus_stands_locally_too(local: Synthesis, tenant: str)
 def test_each_difference_is_said_once_with_its_reason(local: Synthesis) -> None:
     lines = [line for line in local.said if line.startswith("local engine: ")]
 
-    assert len(lines) == len(set(lines)) == 5
-    assert all(line.endswith(")") and "(" in line for line in lines)
+    expected = [change.what for change in vars(local_engine).values() if isinstance(change, local_engine.Change)] + list(local_engine.LEFT_OUT)
+    assert len(lines) == len(set(lines)) == len(expected)
+    for what in expected:
+        assert [line for line in lines if what in line and line.endswith(")")], f"nobody was told: {what}"
+
+
+def test_only_locally_may_a_task_be_answered_without_naming_its_workflow(aws: Synthesis, local: Synthesis) -> None:
+    def answered(synthesis: Synthesis) -> set[bool]:
+        return {grant.resource == '"*"' for grant in grants(synthesis.templates["acme_industrial"]) if grant.action.startswith("states:SendTask")}
+
+    assert (answered(aws), answered(local)) == ({False}, {True})

@@ -384,3 +384,81 @@ def test_only_the_tenant_s_own_layer_differs(aws: Synthesis, tenant: str) -> Non
 def _shared(template: dict[str, Any]) -> str:
     (found,) = [name for name, item in template["Resources"].items() if item["Type"] == "AWS::Lambda::LayerVersion" and item["Properties"]["Description"] == "Crossdock"]
     return found
+
+
+# The local engine does not enforce these roles and policies, so no run against it can prove them.
+
+
+def test_the_order_workflow_may_do_what_its_definition_does(aws: Synthesis, tenant: str) -> None:
+    template = aws.templates[tenant]
+    machine = template["Resources"][logical_id(template, "OrderMachineArn")]["Properties"]
+    role = machine["RoleArn"]["Fn::GetAtt"][0]
+    allowed = {
+        (grant.action, json.loads(grant.resource).get("Ref") or json.loads(grant.resource)["Fn::GetAtt"][0])
+        for grant in grants(template)
+        if grant.role == role and grant.resource != '"*"'
+    }
+    used = {state["Resource"].split(":::")[1].split(".")[0] for state in json.loads(machine["DefinitionString"])["States"].values() if state["Type"] == "Task"}
+
+    assert used == {"aws-sdk:sfn:startSyncExecution", "sqs:sendMessage"}
+    (key,) = aws.resources(tenant, "AWS::KMS::Key")
+    assert allowed == {
+        ("states:StartSyncExecution", logical_id(template, "PrepareMachineArn")),
+        ("sqs:SendMessage", logical_id(template, "WorkQueueUrl")),
+        ("kms:Decrypt", key),
+        ("kms:GenerateDataKey", key),
+    }
+
+
+def test_the_preparation_may_call_the_functions_of_its_definition_and_no_other(aws: Synthesis, tenant: str) -> None:
+    template = aws.templates[tenant]
+    machine = template["Resources"][logical_id(template, "PrepareMachineArn")]["Properties"]
+    role = machine["RoleArn"]["Fn::GetAtt"][0]
+    called = {value["Fn::GetAtt"][0] for value in machine["DefinitionSubstitutions"].values()}
+
+    assert {json.loads(grant.resource)["Fn::GetAtt"][0] for grant in grants(template) if grant.role == role and grant.action == "lambda:InvokeFunction"} == called
+    assert set(re.findall(r"\$\{(\w+)\}", machine["DefinitionString"])) == set(machine["DefinitionSubstitutions"])
+
+
+def test_every_consumer_may_take_from_its_queue(aws: Synthesis, tenant: str) -> None:
+    template = aws.templates[tenant]
+    for mapping in aws.resources(tenant, "AWS::Lambda::EventSourceMapping").values():
+        queue = mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]
+        role = template["Resources"][mapping["Properties"]["FunctionName"]["Ref"]]["Properties"]["Role"]["Fn::GetAtt"][0]
+        allowed = {grant.action for grant in grants(template) if grant.role == role and f'"{queue}"' in grant.resource}
+        assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"} <= allowed
+
+
+def test_every_function_may_use_the_key_that_its_data_is_encrypted_with(aws: Synthesis, tenant: str) -> None:
+    (key,) = aws.resources(tenant, "AWS::KMS::Key")
+    for name, allowed in by_function(aws.templates[tenant]).items():
+        with_key = {grant.action for grant in allowed if f'"{key}"' in grant.resource}
+        assert {"kms:Decrypt", "kms:GenerateDataKey", "kms:Encrypt", "kms:DescribeKey"} <= with_key, name
+
+
+def test_the_key_lets_in_logs_events_and_alarms_of_this_account_and_tenant_only(aws: Synthesis, tenant: str) -> None:
+    (key,) = aws.resources(tenant, "AWS::KMS::Key").values()
+    services: dict[str, dict[str, Any]] = {}
+    for statement in key["Properties"]["KeyPolicy"]["Statement"]:
+        principal = statement["Principal"]
+        for service in as_list(principal.get("Service", [])):
+            services.setdefault(json.dumps(service), {}).update(statement.get("Condition", {}))
+
+    assert any("logs." in service for service in services)
+    assert {'"events.amazonaws.com"', '"cloudwatch.amazonaws.com"'} <= set(services)
+    for service, conditions in services.items():
+        assert conditions, f"{service} may use the key for anybody"
+    for service in ('"events.amazonaws.com"', '"cloudwatch.amazonaws.com"'):
+        # Two statements may name the service (the library adds one for the bus): each is bound to this account.
+        assert services[service]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
+    assert tenant in json.dumps(services)
+
+
+def test_a_sweep_is_called_by_its_schedule_only(aws: Synthesis, tenant: str) -> None:
+    template = aws.templates[tenant]
+    schedules = {name for name, rule in aws.resources(tenant, "AWS::Events::Rule").items() if rule["Properties"].get("ScheduleExpression") == "rate(1 minute)"}
+    permissions = [item["Properties"] for item in aws.resources(tenant, "AWS::Lambda::Permission").values() if item["Properties"]["Principal"] == "events.amazonaws.com"]
+
+    assert len(schedules) == 2
+    assert {item["SourceArn"]["Fn::GetAtt"][0] for item in permissions} == schedules
+    assert all("SourceArn" in item["Properties"] for item in template["Resources"].values() if item["Type"] == "AWS::Lambda::Permission")

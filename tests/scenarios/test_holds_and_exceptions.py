@@ -61,15 +61,15 @@ def test_tax_and_freight_that_disagree_are_held_before_posting(acme: Tenant) -> 
 
 
 def test_an_incomplete_address_is_held_corrected_and_completes(acme: Tenant) -> None:
-    order_id = place(acme, [("AC-VLV-075", 2)], address={**IL, "address1": ""})
+    order_id = place(acme, [("AC-VLV-075", 2)], address={**IL, "zip": ""})
     acme.reaches(order_id, "held")
     record = acme.exception(order_id=order_id)
     assert record["code"] == "ADDRESS_INCOMPLETE"
 
-    acme.cli("exceptions", "edit", record["exception_id"], "--set", "ship_to.line1=418 Foundry Road")
+    acme.cli("exceptions", "edit", record["exception_id"], "--set", "ship_to.postal_code=60432")
     acme.cli("exceptions", "retry", record["exception_id"])
     done = acme.reaches(order_id, "completed")
-    assert done["ship_to"]["line1"] == "418 Foundry Road"
+    assert done["ship_to"]["postal_code"] == "60432"
 
 
 def test_an_order_that_no_warehouse_can_ship_is_an_exception_and_completes_when_stock_comes(acme: Tenant) -> None:
@@ -90,7 +90,7 @@ def test_an_unmappable_order_is_corrected_and_redriven_and_completes(acme: Tenan
     assert "BRG-6204-OLD" in record["detail"] and record["queue"] == "inbound" and acme.order(order_id) is None
 
     standing = acme.cli("dlq", "list")
-    assert any(entry["queue"] == "inbound" and int(entry["messages"]) >= 1 for entry in standing["queues"]), standing
+    assert any(entry["queue"] == "inbound" and int(entry["messages"]) >= 1 for entry in standing), standing
     counted = acme.cli("dlq", "redrive", "inbound", "--match", f"exception_id={record['exception_id']}", "--dry-run")
     assert counted["matched"] == 1 and counted["sent"] == 0
 

@@ -50,7 +50,7 @@ def test_a_message_whose_worker_dies_each_time_is_an_exception_within_a_minute(a
     client.send_message(QueueUrl=url, MessageBody='{"request":"post","order_id":"nobody-1","token":"t"}', MessageGroupId="nobody-1")
     record = acme.exception(code="WORKER_CRASHED", subject="nobody-1", within=90)
     assert record["message"], "the payload is kept beyond the queue's retention"
-    assert any(entry["queue"] == "work" and int(entry["messages"]) >= 1 for entry in acme.cli("dlq", "list")["queues"]), "the message stays in the queue"
+    assert any(entry["queue"] == "work" and int(entry["messages"]) >= 1 for entry in acme.cli("dlq", "list")), "the message stays in the queue"
     acme.cli("exceptions", "resolve", record["exception_id"], "--decision", "discard", "--note", "sent by the test")
 
 

@@ -39,7 +39,7 @@ class ShopifySimulator(Simulator):
             raise ValueError(f"shopify configuration: {error}") from error
         self.shop = Shop(ctx.store, ctx.clock, self._seed, self._credentials, self._emit)
         self._api = AdminApi(self.shop, self._credentials.access_token)
-        self._adoption = Adoption(self.shop, config.connection, config.adopt)
+        self._adoption = Adoption(self.shop, config.connection, lambda: ctx.adopt)
         self.actions = Actions(self.shop).verbs()
 
     def seed(self, seed: dict[str, Any]) -> None:  # noqa: ARG002 - read and checked at construction
@@ -49,7 +49,7 @@ class ShopifySimulator(Simulator):
         found = PATH.match(call.path)
         if found is None:
             return Answer(404, {"errors": "Not Found"})
-        for global_id in order_gids(call) if self.config.adopt and self._api.knows(call) else ():
+        for global_id in order_gids(call) if self.ctx.adopt and self._api.knows(call) else ():
             self._adoption.adopt(global_id)
         answer = self._api.answer(call, found["version"])
         return Answer(answer.status, answer.body, {"x-request-id": str(uuid.uuid4()), **answer.headers}, answer.record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -28,7 +29,7 @@ TIMEOUT_SECONDS = 5.0
 class Adoption:
     """Takes unknown orders into the shop's books, if the configuration names where to ask."""
 
-    def __init__(self, shop: Shop, connection: str, settings: dict[str, Any] | None) -> None:
+    def __init__(self, shop: Shop, connection: str, settings: Callable[[], Mapping[str, Any] | None]) -> None:
         self._shop = shop
         self._connection = connection
         self._settings = settings
@@ -36,7 +37,7 @@ class Adoption:
     def adopt(self, global_id: str) -> bool:
         """True when the order was unknown and is known now."""
         parts = gid_parts(global_id)
-        if self._settings is None or parts is None or self._shop.orders.get(parts[1]) is not None:
+        if self._settings() is None or parts is None or self._shop.orders.get(parts[1]) is not None:
             return False
         canonical = self._ask(parts[1])
         if canonical is None:
@@ -49,7 +50,7 @@ class Adoption:
         return True
 
     def _ask(self, number: int) -> dict[str, Any] | None:
-        settings = self._settings or {}
+        settings = self._settings() or {}
         base = urlsplit(f"{settings['orders_url'].rstrip('/')}/{quote(f'{self._connection}-{number}')}")
         kind = http.client.HTTPSConnection if base.scheme == "https" else http.client.HTTPConnection
         client = kind(base.hostname or "", base.port, timeout=TIMEOUT_SECONDS)

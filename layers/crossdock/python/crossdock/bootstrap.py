@@ -86,7 +86,6 @@ class ConfiguredConnectors:
             )
         return self._made[connection]
 
-
     def _worked(self, connection: str) -> str:
         """The connection's own codes of the locations that it works, by comma."""
         return ",".join(location.codes[connection] for location in self._spec.locations.values() if location.connection == connection)
@@ -157,4 +156,3 @@ def operator_services(settings: Settings, spec: TenantSpec, session: Any) -> Ser
 
 def dead_letters(settings: Settings, session: Any) -> SqsDeadLetters:
     return SqsDeadLetters(Clients(session), settings)
-

@@ -100,9 +100,7 @@ class OutboundHttp:
         if parts.scheme == "http" and host not in ("localhost", "127.0.0.1", "::1"):
             raise NeedsPerson("HOST_NOT_ALLOWED", f"{where}: only HTTPS leaves this machine", remedy="use the https address")
 
-    def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None, writes: bool, timeout_seconds: float | None = None
-    ) -> Answer:
+    def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None, writes: bool, timeout_seconds: float | None = None) -> Answer:
         """See ``HttpPort.send``. ``writes`` is the meaning, not the method: a GraphQL query is a POST that writes nothing."""
         self._check_host(url)
         what = f"{method} {urlsplit(url).path}"

@@ -22,6 +22,7 @@ class Clients:
 
     def __init__(self, session: ClientMaker | None = None) -> None:
         self._session = session
+        self._plain: botocore.session.Session | None = None
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -30,9 +31,16 @@ class Clients:
         if made is None:
             with self._lock:
                 if service not in self._made:
-                    self._made[service] = self._session.client(service, config=CONFIG) if self._session else botocore.session.get_session().create_client(service, config=CONFIG)
+                    self._made[service] = self._make(service)
                 made = self._made[service]
         return made
+
+    def _make(self, service: str) -> Any:
+        if self._session is not None:
+            return self._session.client(service, config=CONFIG)
+        if self._plain is None:
+            self._plain = botocore.session.get_session()
+        return self._plain.create_client(service, config=CONFIG)
 
     @property
     def dynamodb(self) -> Any:

@@ -97,7 +97,7 @@ class ConnectorManifest(Model):
     settings: dict[str, str] = Field(default_factory=dict)
     """Names of the non-secret settings a connection needs, with their meaning."""
     hosts: tuple[str, ...]
-    """Host patterns it may call (``*.myshopify.com``)."""
+    """Host patterns it may call (``*.vendor.example``)."""
     rate_limit: RateLimit
     ships_in_base_units: bool = False
     """Whether its shipments count base units (a 3PL that knows no packs) rather than the ordered unit."""

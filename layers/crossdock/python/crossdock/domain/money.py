@@ -65,7 +65,7 @@ class Money(Model):
 
     def exact(self) -> str:
         """Every digit: unit prices of small parts differ in the fourth decimal."""
-        return f"{plain(self.amount)} {self.currency}"
+        return str(self) if self.rounded().amount == self.amount else f"{plain(self.amount)} {self.currency}"
 
     def __str__(self) -> str:
         return f"{self.rounded().amount:f} {self.currency}"

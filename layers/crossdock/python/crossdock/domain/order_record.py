@@ -156,6 +156,8 @@ class OrderRecord(Model):
     updated_at: Instant
     source: ConnectionName
     order: Order | None = None
+    source_content: Text = ""
+    """Fingerprint of what the source last sent: its updates are compared with that and not with what a person has corrected since."""
     account: Name | None = None
     parts: tuple[Part, ...] = ()
     reserved: tuple[ReservedLine, ...] = ()

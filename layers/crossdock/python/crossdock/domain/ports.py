@@ -184,6 +184,10 @@ class Exceptions(Protocol):
 class Audit(Protocol):
     def append(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> AuditEntry: ...
 
+    def append_once(self, subject: str, *, actor: str, action: str, summary: str, details: Mapping[str, str] | None = None, at: datetime) -> None:
+        """Unless an entry with the same action and details stands there, also when many come at once."""
+        ...
+
     def entries(self, subject: str) -> list[AuditEntry]: ...
 
 

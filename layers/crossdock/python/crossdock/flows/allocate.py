@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, islice, product
 
 from crossdock.domain.order import Order
 from crossdock.domain.policy import Hold
@@ -17,6 +17,8 @@ from crossdock.domain.stock import ReservedLine, StockLevel
 from crossdock.domain.tenant import CrossReference, HoldKind, TenantSpec
 
 MAX_REPLANS = 8
+MAX_TRIES = 4096
+"""Placements of item groups that are tried per choice of locations."""
 
 
 @dataclass(frozen=True)
@@ -120,20 +122,41 @@ def _subsets(locations: list[str], count: int) -> Iterable[list[str]]:
 
 
 def _split(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, str], StockLevel]) -> Assignment | None:
-    free = {(need.sku, location): _available(levels, need.sku, location) for need in needs for location in locations}
+    """Groups are the hardest to place: each of their homes is tried, the earliest locations first; then come the single lines."""
+    bundles = _bundles(needs)
+    groups = [bundle for bundle in bundles if bundle[0].group]
+    # The largest units first: what is left over still serves single pieces.
+    singles = sorted((bundle[0] for bundle in bundles if not bundle[0].group), key=lambda need: -need.per_unit)
+    for homes in islice(product(locations, repeat=len(groups)), MAX_TRIES):
+        free = {(need.sku, location): _available(levels, need.sku, location) for need in needs for location in locations}
+        made: Assignment = []
+        for bundle, home in zip(groups, homes, strict=True):
+            if not _fits(bundle, home, free):
+                break
+            _put(bundle, home, free, made)
+        else:
+            rest = _place(singles, locations, free)
+            if rest is not None:
+                return made + rest
+    return None
+
+
+def _put(bundle: list[Need], home: str, free: dict[tuple[str, str], Decimal], made: Assignment) -> None:
+    for need in bundle:
+        free[need.sku, home] -= need.base
+        made.append((need, home, need.base))
+
+
+def _place(singles: list[Need], locations: list[str], free: dict[tuple[str, str], Decimal]) -> Assignment | None:
+    """Whole lines to the first location that still has them; what fits nowhere whole is divided."""
     made: Assignment = []
     divisible: list[Need] = []
-    # Groups first: they are the hardest to place.
-    for bundle in sorted(_bundles(needs), key=lambda lines: 0 if lines[0].group else 1):
-        home = next((location for location in locations if _fits(bundle, location, free)), None)
+    for need in singles:
+        home = next((location for location in locations if _fits([need], location, free)), None)
         if home is not None:
-            for need in bundle:
-                free[need.sku, home] -= need.base
-                made.append((need, home, need.base))
-        elif bundle[0].group:
-            return None
+            _put([need], home, free, made)
         else:
-            divisible += bundle
+            divisible.append(need)
     for need in divisible:
         left = need.base
         for location in locations:

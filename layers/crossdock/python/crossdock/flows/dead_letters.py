@@ -180,7 +180,7 @@ def index(queue: QueueName, *, letters: DeadLetters, services: Services) -> int:
     for letter in letters.look(queue):
         name = letter.attributes.get("exception_id") or raise_exception.message_exception_id(queue, letter.body)
         standing = services.exceptions.get(name)
-        if standing is not None and standing.status is not ExceptionStatus.RESOLVED and not _came_back(standing, letter):
+        if standing is not None and not _came_back(standing, letter):
             continue
         subject, connection, command = about(queue, letter.body)
         order_id = subject if queue is not QueueName.INBOUND and services.orders.get(subject) is not None else None
@@ -198,7 +198,10 @@ def index(queue: QueueName, *, letters: DeadLetters, services: Services) -> int:
 
 
 def _came_back(standing: ExceptionRecord, letter: Letter) -> bool:
-    """A record that was sent round again, and the message is in the dead letters anew."""
+    """A record that was sent round again or closed, and the message is in the dead letters anew. A letter older than the closing is a
+    copy of what has gone through since (a redrive that broke off before it deleted the letter): sending it round again does nothing."""
+    if standing.status is ExceptionStatus.RESOLVED:
+        return standing.resolved_at is None or letter.sent_at > standing.resolved_at
     return standing.status is ExceptionStatus.RETRYING and letter.sent_at > standing.last_seen_at
 
 

@@ -50,7 +50,7 @@ def deliver(message: OutboundMessage, services: Services) -> None:
     lock = f"invoice#{record.order_id}" if message.command == "PostInvoice" else None
     now = services.clock.now()
     if lock and not services.cursors.claim(lock, until=now + timedelta(seconds=LEASE_SECONDS), now=now):
-        raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=5)
+        raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=LEASE_SECONDS // 4)
     try:
         receipt = _once(message, intent, record, services)
     finally:

@@ -164,6 +164,7 @@ def retry(exception_id: str, *, actor: str, services: Services, letters: DeadLet
 
 def _closed_already(standing: ExceptionRecord, services: Services) -> str:
     """Whoever closed it may have died before the order went on."""
+    raise_exception.close(standing.exception_id, actor=raise_exception.SYSTEM, note="closed before", services=services)
     if standing.order_id and services.orders.get(standing.order_id) is not None:
         progress.advance(standing.order_id, services)
     return "it is closed already: nothing to do"

@@ -22,6 +22,7 @@ from crossdock.domain.events import (
     ShipmentDelivered,
     ShipmentDispatched,
     StockCounted,
+    fingerprint,
 )
 from crossdock.domain.exception_record import exception_id
 from crossdock.domain.order import Order
@@ -86,6 +87,7 @@ def _placed(event: Event, order: Order, services: Services) -> None:
         updated_at=now,
         source=event.source,
         order=order,
+        source_content=_content(order),
         account=order.customer.account,
         due_at=now + timedelta(seconds=services.spec.service_level.accept_seconds),
     )
@@ -138,9 +140,9 @@ def _cancel_before_start(record: OrderRecord, services: Services) -> None:
     )
 
 
-def _content(order: Order) -> dict[str, object]:
-    """What of an order matters for fulfilling and billing it."""
-    return {
+def _content(order: Order) -> str:
+    """Fingerprint of what of an order matters for fulfilling and billing it."""
+    content = {
         "lines": [
             (line.line_id, line.sku, str(line.quantity), line.unit_price.exact(), line.discount.exact(), line.tax.exact(), line.requires_shipping)
             for line in sorted(order.lines, key=lambda line: line.line_id)
@@ -150,6 +152,7 @@ def _content(order: Order) -> dict[str, object]:
         "total": order.total.exact(),
         "freight": (order.freight.exact(), order.freight_tax.exact(), order.shipping_method),
     }
+    return fingerprint(content)
 
 
 def _updated(event: Event, order: Order, services: Services) -> None:
@@ -157,7 +160,7 @@ def _updated(event: Event, order: Order, services: Services) -> None:
     if record is None or record.status is OrderStatus.ANNOUNCED:
         _placed(event, order, services)  # the update overtook the order: it holds all of it
         return
-    if record.order is None or order.source_version <= record.order.source_version or _content(order) == _content(record.order):
+    if record.order is None or order.source_version <= record.order.source_version or _content(order) == record.source_content:
         return
     now = services.clock.now()
     taken = older = False
@@ -166,7 +169,7 @@ def _updated(event: Event, order: Order, services: Services) -> None:
         nonlocal taken, older
         older = current.order is not None and order.source_version <= current.order.source_version
         taken = not older and not current.parts and current.sales_order is None and current.status in (OrderStatus.ACCEPTED, OrderStatus.HELD)
-        return current.model_copy(update={"order": order, "account": order.customer.account, "updated_at": now}) if taken else None
+        return current.model_copy(update={"order": order, "source_content": _content(order), "account": order.customer.account, "updated_at": now}) if taken else None
 
     record = services.orders.change(order.order_id, take_over)
     if taken:

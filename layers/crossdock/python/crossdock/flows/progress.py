@@ -111,9 +111,10 @@ def send(message: OutboundMessage, services: Services, *, delay_seconds: int = 0
     services.queues.send(QueueName.OUTBOUND, message.text(), group=message.group, delay_seconds=delay_seconds)
 
 
-def send_again(message: OutboundMessage, services: Services) -> None:
+def send_again(message: OutboundMessage, record: OrderRecord, services: Services) -> None:
     """For a command that may stand in the queue already (the ledger knows what was done). Not while an exception stands for that very message: a person has it."""
-    standing = services.exceptions.get(raise_exception.message_exception_id(QueueName.OUTBOUND, message.text()))
+    name = raise_exception.message_exception_id(QueueName.OUTBOUND, message.text())
+    standing = services.exceptions.get(name) if name in record.open_exceptions else None
     if standing is None or standing.closed:
         send(message, services)
 
@@ -132,14 +133,14 @@ def send_settlement(record: OrderRecord, services: Services) -> None:
     because the ERP posts an order's lines together."""
     for booked in record.shipments:
         if not booked.confirmed:
-            send(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), services)
+            send_again(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), record, services)
     send_next_invoice(record, services)
 
 
 def send_next_invoice(record: OrderRecord, services: Services) -> None:
     waiting = next((booked for booked in record.shipments if booked.invoice_number is None), None)
     if waiting is not None and record.sales_order is not None:
-        send(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=waiting.shipment.shipment_id), services)
+        send_again(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=waiting.shipment.shipment_id), record, services)
 
 
 def advance(order_id: str, services: Services) -> OrderRecord:
@@ -259,6 +260,10 @@ def _complete(record: OrderRecord, services: Services) -> OrderRecord:
 
 
 def _note_completion(record: OrderRecord, services: Services) -> None:
+    for name in record.open_exceptions:
+        standing = services.exceptions.get(name)
+        if standing is not None and standing.closed:  # whoever closed it died before it was taken off the order
+            raise_exception.close(name, actor=raise_exception.SYSTEM, note="closed before", services=services)
     raise_exception.note_once(
         record.order_id,
         actor=raise_exception.SYSTEM,
@@ -294,7 +299,7 @@ def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
             return record  # its own delivery settles it and asks again
         if effect is not None and effect.state is EffectState.CONFIRMED:
             if part.external_id is not None:  # else its delivery has not noted it yet; it does, and asks again
-                send_again(OutboundMessage(command="CancelFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
+                send_again(OutboundMessage(command="CancelFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), record, services)
             return record
         record = services.orders.change(record.order_id, lambda current, part_id=part.plan.part_id: _part_cancelled(current, part_id))  # type: ignore[misc]
     if any(part.cancel_refused for part in record.parts) or record.shipments:
@@ -304,11 +309,11 @@ def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
         return record
     if effect is not None and effect.state is EffectState.CONFIRMED and not (record.sales_order and record.sales_order.cancelled):
         if record.sales_order is not None:
-            send_again(OutboundMessage(command="CancelSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+            send_again(OutboundMessage(command="CancelSalesOrder", connection=services.spec.erp, order_id=record.order_id), record, services)
         return record
     if record.tell_source:
         if can(record.source, "CancelOrder", services):
-            send_again(OutboundMessage(command="CancelOrder", connection=record.source, order_id=record.order_id), services)
+            send_again(OutboundMessage(command="CancelOrder", connection=record.source, order_id=record.order_id), record, services)
             return record
         record = services.orders.change(record.order_id, lambda current: current.model_copy(update={"tell_source": False}))
     return _cancelled(record, services)

@@ -116,7 +116,8 @@ def business(
     name = exception_id(code, record.order_id, what)
     standing = services.exceptions.get(name) if since is not None else None
     if standing is not None and since is not None and (standing.resolved_at is None or not standing.closed or since <= standing.resolved_at):
-        if not standing.closed:
+        if not standing.closed and name not in record.open_exceptions:
+            _on_record(standing, record.order_id, services)
             _mark_order(record, name, services)
         return standing
     route = services.spec.route(code)
@@ -144,9 +145,16 @@ def business(
             **_at_risk(record),
         )
     )
-    _mark_order(record, made.exception_id, services)
     services.audit.append(record.order_id, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {detail}"[:500], details={"exception_id": made.exception_id}, at=now)
+    _mark_order(record, made.exception_id, services)
     return made
+
+
+def _on_record(standing: ExceptionRecord, subject: str, services: Services) -> None:
+    summary = f"{standing.code}: {standing.detail}"[:500]
+    note_once(
+        subject, actor=SYSTEM, action="ExceptionOpened", summary=summary, details={"exception_id": standing.exception_id}, at=services.clock.now(), services=services
+    )
 
 
 def _mark_order(record: OrderRecord | None, opened: str, services: Services) -> None:
@@ -164,9 +172,11 @@ def _mark_order(record: OrderRecord | None, opened: str, services: Services) -> 
 def close(opened: str, *, actor: str, note: str, services: Services) -> ExceptionRecord | None:
     """Closes a record because the thing has happened (or a person has decided). None when there is none, or it is closed."""
     standing = services.exceptions.get(opened)
-    if standing is None or standing.closed:
-        return None
     now = services.clock.now()
+    if standing is None or standing.closed:
+        if standing is not None and standing.order_id:
+            _settle_order(standing, standing.history[-1].actor, note, now, services)  # the first time may have ended before that
+        return None
 
     def resolve(current: ExceptionRecord) -> ExceptionRecord | None:
         if current.closed:
@@ -176,10 +186,21 @@ def close(opened: str, *, actor: str, note: str, services: Services) -> Exceptio
         )
 
     closed = services.exceptions.change(opened, resolve)
-    if closed.order_id and services.orders.get(closed.order_id) is not None:
-        services.orders.change(closed.order_id, lambda order: _without(order, opened, now))
     services.audit.append(closed.order_id or closed.subject, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details={"exception_id": opened}, at=now)
+    if closed.order_id:
+        _settle_order(closed, actor, note, now, services)
     return closed
+
+
+def _settle_order(closed: ExceptionRecord, actor: str, note: str, now: datetime, services: Services) -> None:
+    """Takes the closed exception off its order. Whether it stands there still shows that nobody has come this far before."""
+    opened, order = closed.exception_id, services.orders.get(closed.order_id or "")
+    if order is None or opened not in order.open_exceptions:
+        return
+    details = {"exception_id": opened}
+    if not any(entry.action == "ExceptionResolved" and entry.details == details and entry.at >= closed.last_seen_at for entry in services.audit.entries(order.order_id)):
+        services.audit.append(order.order_id, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details=details, at=now)
+    services.orders.change(order.order_id, lambda current: _without(current, opened, now))
 
 
 def _without(order: OrderRecord, opened: str, now: datetime) -> OrderRecord | None:
@@ -192,8 +213,7 @@ def _without(order: OrderRecord, opened: str, now: datetime) -> OrderRecord | No
 
 def note_once(subject: str, *, actor: str, action: str, summary: str, details: dict[str, str], at: datetime, services: Services) -> None:
     """Puts it on the record unless it stands there: for whoever comes a second time, after a crash that may lie before the first note."""
-    if not any(entry.action == action and entry.details == details for entry in services.audit.entries(subject)):
-        services.audit.append(subject, actor=actor, action=action, summary=summary, details=details, at=at)
+    services.audit.append_once(subject, actor=actor, action=action, summary=summary, details=details, at=at)
 
 
 def close_for_message(queue: QueueName, message: str, *, services: Services) -> None:

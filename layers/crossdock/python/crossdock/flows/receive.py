@@ -63,7 +63,8 @@ def safe_id(connection: str, topic: str, key: str) -> str:
     """One id of what a connection told, readable where it can be and a hash where it cannot."""
     made = f"{connection}.{_UNSAFE.sub('-', topic)}.{key}"
     if len(made) > 180 or _UNSAFE.search(key):
-        made = f"{connection}.{hashlib.sha256(f'{topic}|{key}'.encode("utf-8", "surrogatepass")).hexdigest()}"
+        digest = hashlib.sha256(f"{topic}|{key}".encode("utf-8", "surrogatepass")).hexdigest()
+        made = f"{connection}.{digest}"
     return made
 
 

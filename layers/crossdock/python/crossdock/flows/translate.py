@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from crossdock.domain.connector import Occurrence
 from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.errors import NeedsPerson
 from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDispatched, StockCounted, event_id
 from crossdock.domain.order import Order
 from crossdock.domain.quantity import Quantity
 from crossdock.flows.services import Services
 
 
-def _our_order(order: Order, connection: str, services: Services) -> Order:
+def _our_order(order: Order, connection: str, services: Services, known: Order | None = None) -> Order:
+    """``known`` is the order as it stands here: a name that a person has corrected in it stays corrected when the sender repeats the old one."""
     lines = tuple(
         line.model_copy(
             update={
-                "sku": services.xref.our_sku(connection, line.sku),
+                "sku": _corrected(lambda line=line: services.xref.our_sku(connection, line.sku), _standing_sku(known, line.external_id)),  # type: ignore[misc]
                 "quantity": Quantity(value=line.quantity.value, unit=services.xref.our_unit(connection, line.quantity.unit)),
             }
         )
         for line in order.lines
     )
-    account = services.xref.account(connection, order.customer.external_ids)
+    account = _corrected(lambda: services.xref.account(connection, order.customer.external_ids), known.customer.account if known else None)
     return order.model_copy(update={"lines": lines, "customer": order.customer.model_copy(update={"account": account})})
+
+
+def _standing_sku(known: Order | None, external_id: str) -> str | None:
+    return next((line.sku for line in known.lines if line.external_id == external_id), None) if known else None
+
+
+def _corrected(look_up: Callable[[], str], standing: str | None) -> str:
+    try:
+        return look_up()
+    except NeedsPerson:
+        if standing is None:
+            raise
+        return standing
+
+
+def _known(order_id: str, services: Services) -> Order | None:
+    record = services.orders.get(order_id)
+    return record.order if record else None
 
 
 def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
     """The fact with SKU, unit, location and account cross-referenced. A value without entry raises ``MISSING_XREF``."""
-    if isinstance(fact, OrderPlaced | OrderUpdated):
+    if isinstance(fact, OrderPlaced):
         return fact.model_copy(update={"order": _our_order(fact.order, connection, services)})
+    if isinstance(fact, OrderUpdated):
+        return fact.model_copy(update={"order": _our_order(fact.order, connection, services, _known(fact.order.order_id, services))})
     if isinstance(fact, ShipmentDispatched):
         lines = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.shipment.lines)
         return fact.model_copy(update={"shipment": fact.shipment.model_copy(update={"lines": lines})})

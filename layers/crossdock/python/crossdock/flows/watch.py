@@ -171,18 +171,18 @@ def _stalled(record: OrderRecord, services: Services, now: datetime) -> None:
         return
     # Commands are safe to send again: the effect ledger knows what was done.
     if waiting.step is Step.POST and record.sales_order is None:
-        progress.send_again(OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), services)
+        progress.send_again(OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), record, services)
     order_flow.hold_difference(record, services)
     if waiting.step is Step.RELEASE:
         for part in order_flow.unreleased(record):
-            progress.send_again(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), services)
+            progress.send_again(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), record, services)
     if record.shipments and not record.everything_settled:
         for booked in record.shipments:
             if not booked.confirmed:
-                progress.send_again(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), services)
+                progress.send_again(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), record, services)
         first = next((booked for booked in record.shipments if booked.invoice_number is None), None)
         if first is not None:
-            progress.send_again(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), services)
+            progress.send_again(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), record, services)
 
 
 def _unmatched(name: str, event: Event, services: Services) -> None:

@@ -49,22 +49,22 @@ class DirectConnector:
     def _nothing_there(self) -> NoReturn:
         raise NeedsPerson("COMMAND_NOT_SUPPORTED", f"{self._context.connection} has no system behind it", remedy="change the tenant file: this connection only takes orders in")
 
-    def execute(self, intent: Intent) -> Receipt:
+    def execute(self, intent: Intent) -> Receipt:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def look_up(self, intent: Intent) -> Receipt | None:
+    def look_up(self, intent: Intent) -> Receipt | None:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:
+    def poll(self, resource: str, cursor: str | None) -> PollResult:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def credit(self, account: str) -> CreditStanding | None:
+    def credit(self, account: str) -> CreditStanding | None:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def prices(self, account: str, questions: Sequence[PriceQuestion]) -> list[Price | None]:
+    def prices(self, account: str, questions: Sequence[PriceQuestion]) -> list[Price | None]:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def sales_order_total(self, external_id: str) -> Money | None:
+    def sales_order_total(self, external_id: str) -> Money | None:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
     def stock(self) -> list[StockReading]:

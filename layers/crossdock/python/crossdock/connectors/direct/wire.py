@@ -75,4 +75,3 @@ class SubmittedOrder(Closed):
     total: Exact | None = None
     purchase_order: Text = ""
     note: Annotated[str, StringConstraints(max_length=1000)] = ""
-

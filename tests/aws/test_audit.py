@@ -1,0 +1,87 @@
+"""Is a subject's chain whole, whoever writes to it at once?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from crossdock.aws.audit import DynamoAudit
+from crossdock.domain.audit import GENESIS, AuditEntry, broken_links
+from crossdock.domain.errors import ConcurrentChange
+from tests.aws.account import Account, OneAtATime, at_once
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def note(audit: DynamoAudit, subject: str = "shop-1", action: str = "OrderPlaced", **details: str) -> AuditEntry:
+    return audit.append(subject, actor="crossdock", action=action, summary="it happened", details=details, at=NOW)
+
+
+def test_entries_are_chained_from_the_beginning(account: Account) -> None:
+    audit = DynamoAudit(account.clients, "audit")
+
+    first, second = note(audit), note(audit, action="StockReserved")
+
+    assert audit.entries("shop-1") == [first, second]
+    assert (first.sequence, first.previous, second.sequence, second.previous) == (1, GENESIS, 2, first.hash)
+    assert broken_links(audit.entries("shop-1")) == []
+
+
+def test_each_subject_has_its_own_chain(account: Account) -> None:
+    audit = DynamoAudit(account.clients, "audit")
+    note(audit)
+
+    assert note(audit, "shop-2").sequence == 1
+    assert len(audit.entries("shop-1")) == 1
+    assert audit.entries("shop-3") == []
+
+
+def test_twenty_writers_at_once_leave_no_gap(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdock.aws.audit.TRIES", 300)
+    audit = DynamoAudit(OneAtATime(account.clients), "audit")
+
+    at_once(20, lambda number: note(audit, action=f"Happened{number}"))
+
+    entries = audit.entries("shop-1")
+    assert [entry.sequence for entry in entries] == list(range(1, 21))
+    assert {entry.action for entry in entries} == {f"Happened{number}" for number in range(20)}
+    assert broken_links(entries) == []
+
+
+def test_a_chain_that_everybody_writes_to_is_tried_again_later(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdock.aws.audit.time.sleep", lambda _seconds: None)
+    audit = DynamoAudit(account.clients, "audit")
+    note(audit)
+    monkeypatch.setattr(audit, "_last", lambda _subject: None)  # always too late
+
+    with pytest.raises(ConcurrentChange):
+        note(audit)
+
+
+def test_a_chain_of_many_pages_is_read_whole(account: Account) -> None:
+    audit = DynamoAudit(account.clients, "audit")
+    entry = note(audit)
+    for sequence in range(2, 6):
+        # Random-looking text, so that compression leaves it long: five entries are more than a page of one megabyte.
+        entry = AuditEntry.chained(
+            subject="shop-1", sequence=sequence, at=NOW, actor="a", action="Noted", summary="", previous=entry.hash, details={"text": _incompressible(sequence)}
+        )
+        from crossdock.aws.table import packed, text
+
+        account.clients.dynamodb.put_item(TableName="audit", Item={"pk": text("shop-1"), "sk": text(f"{sequence:09d}"), "document": packed(entry.model_dump_json())})
+
+    assert broken_links(audit.entries("shop-1")) == []
+    assert len(audit.entries("shop-1")) == 5
+
+
+def _incompressible(seed: int) -> str:
+    import random
+
+    return random.Random(seed).randbytes(280_000).hex()
+
+
+def test_long_words_are_cut_and_do_not_stop_the_work(account: Account) -> None:
+    entry = DynamoAudit(account.clients, "audit").append("s", actor="a", action="A", summary="x" * 5000, details={"why": "y" * 5000}, at=NOW)
+
+    assert (len(entry.summary), len(entry.details["why"])) == (1000, 500)

@@ -1,0 +1,381 @@
+"""Does every route of /v1 answer what its contract says, exactly, and refuse with the path of what is wrong?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from crossdock import openapi, v1
+from crossdock.domain.errors import Rejected
+from crossdock.domain.order_record import BookedLine, BookedShipment, OrderStatus
+from crossdock.domain.shipment import Package, Shipment, ShippedLine
+from tests.functions.tenant import ORDER_ID, Tenant, event
+
+ORDER: dict[str, Any] = {
+    "external_id": "P-1",
+    "currency": "USD",
+    "account": "C10010",
+    "ship_to": {"name": "Nora Whitfield", "line1": "480 Foundry Street", "city": "Rockford", "region": "IL", "postal_code": "61101", "country": "US"},
+    "lines": [{"sku": "AC-VLV-075", "quantity": "2", "unit_price": "18.75", "tax": "2.34"}],
+}
+
+
+Answer = tuple[int, Any, dict[str, str]]
+
+
+def call(tenant: Tenant, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """(status, document, headers) of a call as the gateway hands it on. A number with a point in an answer is a mistake."""
+    given = event("serve_api/health")
+    text = body if isinstance(body, str) or body is None else json.dumps(body)
+    made = {
+        **given,
+        "httpMethod": method,
+        "path": f"/v1/{path}",
+        "pathParameters": {"proxy": path},
+        "body": text,
+        "queryStringParameters": query,
+        "headers": {"x-api-key": "example", **(headers or {})},
+    }
+    answer = tenant.run("serve_api", made)
+    assert answer["headers"]["X-Correlation-Id"] == given["requestContext"]["requestId"]
+    document = json.loads(answer["body"], parse_float=str if path == "openapi.json" else _no_float, parse_constant=_no_float)  # a schema may write its bounds so
+    if answer["statusCode"] >= 400:
+        assert answer["headers"]["Content-Type"] == "application/problem+json"
+        assert {"type", "title", "status", "detail", "correlation_id"} <= document.keys()
+        assert document["status"] == answer["statusCode"]
+    return answer["statusCode"], document, answer["headers"]
+
+
+def _no_float(text: str) -> Any:
+    raise AssertionError(f"{text} is a binary float to most readers")
+
+
+def submit(tenant: Tenant, body: Any = None, *, key: str | None = "k-1", **headers: str) -> Answer:
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    return call(tenant, "POST", "orders", ORDER if body is None else body, headers=headers)
+
+
+def changed(**updates: Any) -> dict[str, Any]:
+    return {**ORDER, **updates}
+
+
+def line(**updates: Any) -> dict[str, Any]:
+    return changed(lines=[{**ORDER["lines"][0], **updates}])
+
+
+def paths(problem: dict[str, Any]) -> list[str]:
+    return [field["path"] for field in problem["errors"]]
+
+
+def inbound(tenant: Tenant) -> list[str]:
+    return [json.loads(message["Body"])["delivery_id"] for message in tenant.account.messages(tenant.account.settings.inbound_queue_url)]
+
+
+# ------------------------------------------------------------------ submitting
+def test_an_order_is_accepted_stored_and_queued(tenant: Tenant) -> None:
+    status, document, headers = submit(tenant)
+
+    assert (status, document["status"], document["order_id"]) == (202, "accepted", "direct-P-1")
+    assert headers["Location"] == "/v1/orders/direct-P-1"
+    assert inbound(tenant) == [document["delivery_id"]]
+    assert json.loads(tenant.services.deliveries.load(document["delivery_id"]).body) == ORDER
+
+
+def test_an_accepted_order_becomes_one(tenant: Tenant) -> None:
+    from crossdock.domain.messages import work_body
+    from tests.functions.tenant import batch
+
+    _, document, _ = submit(tenant)
+    tenant.run("translate_delivery", batch(json.dumps({"delivery_id": document["delivery_id"]})))
+    tenant.run("apply_event", batch(*(work_body(fact) for fact in tenant.facts(document["delivery_id"]))))
+
+    status, order, _ = call(tenant, "GET", "orders/direct-P-1")
+    assert (status, order["status"], order["account"], order["source"]) == (200, "accepted", "C10010", "direct")
+    assert order["total"] == {"amount": "39.84", "currency": "USD"}
+    assert order["lines"][0]["quantity"] == {"value": "2", "unit": "EA"}
+
+
+def test_the_same_key_and_body_answer_the_same_and_are_queued_once(tenant: Tenant) -> None:
+    answers = [submit(tenant) for _ in range(3)]
+
+    assert answers[0] == answers[1] == answers[2]
+    assert len(inbound(tenant)) == 1
+
+
+def test_another_body_under_the_same_key_is_a_conflict_and_leaves_the_first(tenant: Tenant) -> None:
+    _, document, _ = submit(tenant)
+
+    status, problem, _ = submit(tenant, changed(external_id="P-2"))
+
+    assert (status, problem["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert json.loads(tenant.services.deliveries.load(document["delivery_id"]).body) == ORDER
+
+
+def test_keys_of_two_clients_do_not_meet(tenant: Tenant) -> None:
+    first, second = submit(tenant), submit(tenant, changed(external_id="P-2"), **{"x-api-key": "another"})
+
+    assert (first[0], second[0]) == (202, 202)
+    assert first[1]["delivery_id"] != second[1]["delivery_id"]
+
+
+@pytest.mark.parametrize("key", [None, "", " ", "two words", "é", "x" * 201, "a\n", "tab\t"])
+def test_an_order_needs_a_key_that_can_be_remembered(key: str | None, tenant: Tenant) -> None:
+    status, problem, _ = submit(tenant, key=key)
+
+    assert (status, problem["code"]) == (400, "IDEMPOTENCY_KEY_MISSING")
+    assert inbound(tenant) == []
+
+
+@pytest.mark.parametrize("key", ["a", "x" * 200, "!~", "3f2a-77/b+c="])
+def test_any_printable_key_of_up_to_two_hundred_characters_is_taken(key: str, tenant: Tenant) -> None:
+    assert submit(tenant, key=key)[0] == 202
+
+
+# ------------------------------------------------------------------ refusing
+@pytest.mark.parametrize(
+    ("body", "status", "where"),
+    [
+        ("", 400, None),
+        ("{", 400, ["(body)"]),
+        ("[]", 400, ["(body)"]),
+        ('{"a": 1, "a": 2}', 400, ["(body)"]),
+        (json.dumps(ORDER).replace('"18.75"', "NaN"), 400, ["(body)"]),
+        (changed(currency="usd"), 400, ["currency"]),
+        (changed(coupon="SAVE"), 400, ["coupon"]),
+        (changed(lines=[]), 400, ["lines"]),
+        (line(quantity="0"), 400, ["lines.0.quantity"]),
+        (line(quantity="-1"), 400, ["lines.0.quantity"]),
+        (line(unit_price="1.1234567"), 400, ["lines.0.unit_price"]),
+        (line(unit_price="Infinity"), 400, ["lines.0.unit_price"]),
+        (line(quantity=True), 400, ["lines.0.quantity"]),
+        (line(quantity="123456789012.123456", unit_price="123456789012.123456"), 400, ["lines.0.quantity"]),
+        (changed(placed_at="yesterday"), 400, ["placed_at"]),
+        (line(sku="NO-SUCH-SKU"), 422, ["lines.0.sku"]),
+        (line(unit="BX"), 422, ["lines.0.unit"]),
+        (changed(account="C99999"), 422, ["account"]),
+        (changed(account="C99999", lines=[ORDER["lines"][0], {**ORDER["lines"][0], "sku": "X", "unit": "BX"}]), 422, ["account", "lines.1.sku", "lines.1.unit"]),
+    ],
+    ids=lambda value: None if isinstance(value, int | list) else str(value)[:40],
+)
+def test_a_body_that_cannot_be_taken_is_refused_with_every_path_and_kept(body: Any, status: int, where: list[str] | None, tenant: Tenant) -> None:
+    found, problem, _ = submit(tenant, body)
+
+    assert found == status
+    assert problem["code"] == ("INVALID_BODY" if status == 400 else "MISSING_XREF")
+    assert inbound(tenant) == []
+    if where is not None:
+        assert paths(problem) == where
+        raw = (body if isinstance(body, str) else json.dumps(body)).encode()
+        kept, metadata = tenant.services.archive.get(f"deliveries/refused/{hashlib.sha256(raw).hexdigest()}")
+        assert kept == raw
+        assert metadata["client"] == hashlib.sha256(b"example").hexdigest()[:12]
+
+
+def test_a_refused_key_may_be_used_for_the_corrected_body(tenant: Tenant) -> None:
+    assert submit(tenant, changed(currency="usd"))[0] == 400
+    assert submit(tenant)[0] == 202
+
+
+def test_a_body_that_is_too_large_is_refused(tenant: Tenant) -> None:
+    limit = tenant.services.spec.limits.webhook_bytes
+    text = json.dumps(changed(note="x" * 500))
+
+    assert submit(tenant, text + " " * (limit - len(text)))[0] == 202
+    status, problem, _ = submit(tenant, text + " " * (limit - len(text) + 1), key="k-2")
+    assert (status, problem["title"]) == (413, "Too large")
+
+
+def test_an_encoding_that_cannot_be_read_is_refused(tenant: Tenant) -> None:
+    given = {**event("serve_api/submit_order"), "body": "no base64!", "isBase64Encoded": True}
+
+    assert tenant.run("serve_api", given)["statusCode"] == 400
+    assert tenant.run("serve_api", {**given, "body": "\ud83d", "isBase64Encoded": False})["statusCode"] == 400
+
+
+def test_prices_are_taken_to_the_last_digit(tenant: Tenant) -> None:
+    text = json.dumps(ORDER).replace('"18.75"', "0.1").replace('"2"', "3").replace('"2.34"', "0")
+
+    _, document, _ = submit(tenant, text)
+
+    (fact,) = tenant.facts(document["delivery_id"])
+    assert fact.fact.order.total.amount == Decimal("0.3")  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------ reading
+def test_an_order_its_timeline_and_its_place_in_the_list(tenant: Tenant) -> None:
+    tenant.place()
+
+    status, order, _ = call(tenant, "GET", f"orders/{ORDER_ID}")
+    assert (status, order["order_id"], order["total"]) == (200, ORDER_ID, {"amount": "111.56", "currency": "USD"})
+    status, timeline, _ = call(tenant, "GET", f"orders/{ORDER_ID}/timeline")
+    assert (status, timeline["order_id"], timeline["chain"]["whole"]) == (200, ORDER_ID, True)
+    assert [entry["action"] for entry in timeline["entries"]] == ["OrderPlaced"]
+    status, listed, _ = call(tenant, "GET", "orders")
+    assert [found["order_id"] for found in listed["orders"]] == [ORDER_ID]
+
+
+def test_a_status_is_found_behind_many_newer_orders_of_another(tenant: Tenant) -> None:
+    tenant.place()
+    first = tenant.services.orders.get(ORDER_ID)
+    assert first is not None
+    for number in range(8):
+        newer = first.model_copy(update={"order_id": f"storefront-{number}", "status": OrderStatus.HELD, "accepted_at": tenant.services.clock.now()})
+        tenant.services.orders.add(newer)
+
+    _, listed, _ = call(tenant, "GET", "orders", query={"status": "accepted", "limit": "3"})
+    assert [found["order_id"] for found in listed["orders"]] == [ORDER_ID]
+    _, listed, _ = call(tenant, "GET", "orders", query={"limit": "3"})
+    assert [found["order_id"] for found in listed["orders"]] == ["storefront-7", "storefront-6", "storefront-5"]
+    _, listed, _ = call(tenant, "GET", "orders", query={"status": "completed"})
+    assert listed["orders"] == []
+
+
+def test_stock_is_told_by_place_and_in_all(tenant: Tenant) -> None:
+    tenant.stock(100)
+
+    status, found, _ = call(tenant, "GET", "inventory/AC-BRG-6204")
+    assert (status, found["available"], found["locations"][0]["location"], found["locations"][0]["on_hand"]) == (200, "76", "CHI", "100")
+    status, found, _ = call(tenant, "GET", "inventory/AC-PMP-200")
+    assert (status, found) == (200, {"sku": "AC-PMP-200", "available": "0", "locations": []})
+
+
+def test_a_sku_with_a_slash_or_a_space_can_be_asked_for(tenant: Tenant) -> None:
+    assert call(tenant, "GET", "inventory/M10/40 A2")[1]["detail"] == "There is no SKU M10/40 A2."
+
+
+def test_a_shipment_is_found_by_its_id(tenant: Tenant) -> None:
+    tenant.reserve()
+    shipment = Shipment(
+        shipment_id="erp-102033 A",
+        connection="erp",
+        external_id="102033",
+        lines=(ShippedLine(sku="AC-BRG-6204", quantity=Decimal(10)),),
+        packages=(Package(tracking_number="1Z"),),
+        dispatched_at=tenant.services.clock.now(),
+    )
+    booked = BookedShipment(shipment=shipment, part_id=f"{ORDER_ID}.1", location="CHI", lines=(BookedLine(line_id="1", quantity=Decimal(10)),))
+    tenant.services.orders.change(ORDER_ID, lambda current: current.model_copy(update={"shipments": (booked,)}))
+    tenant.services.orders.refer("shipment", "erp-102033 A", ORDER_ID)
+
+    status, found, _ = call(tenant, "GET", "shipments/erp-102033 A")
+
+    assert (status, found["order_id"], found["lines"], found["packages"][0]["tracking_number"]) == (200, ORDER_ID, [{"line_id": "1", "quantity": "10"}], "1Z")
+
+
+def test_exceptions_are_told_open_or_resolved(tenant: Tenant) -> None:
+    from crossdock.flows import raise_exception
+
+    tenant.run("deliver_command", event("deliver_command/unknown_order"))
+
+    (found,) = call(tenant, "GET", "exceptions")[1]["exceptions"]
+    assert (found["code"], found["status"]) == ("ORDER_UNKNOWN", "open")
+    assert call(tenant, "GET", "exceptions", query={"status": "resolved"})[1]["exceptions"] == []
+    raise_exception.close(found["exception_id"], actor="ana", note="gone", services=tenant.services)
+    assert call(tenant, "GET", "exceptions", query={"status": "open"})[1]["exceptions"] == []
+    assert len(call(tenant, "GET", "exceptions", query={"status": "resolved"})[1]["exceptions"]) == 1
+
+
+def test_health_names_the_tenant_and_what_is_open(tenant: Tenant) -> None:
+    tenant.run("deliver_command", event("deliver_command/unknown_order"))
+
+    status, found, _ = call(tenant, "GET", "health")
+
+    assert (status, found["status"], found["tenant"], found["open_exceptions"]) == (200, "ok", "acme_industrial", 1)
+
+
+def test_the_contract_is_served_under_the_partners_name(tenant: Tenant) -> None:
+    status, found, _ = call(tenant, "GET", "openapi.json")
+
+    assert status == 200
+    assert found["info"]["title"] == f"{tenant.services.spec.branding.product_name} API"
+    assert found == json.loads(json.dumps(openapi.document(title=tenant.services.spec.branding.product_name)), parse_float=str)
+
+
+# ------------------------------------------------------------------ refusing to read
+NOWHERE = ["orders/storefront-404", "orders/storefront-404/timeline", "inventory/NO-SUCH", "shipments/404", "nothing", "", "orders/a/b", "orders/\n", "ORDERS"]
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+def test_what_is_not_there_is_not_found(path: str, tenant: Tenant) -> None:
+    assert call(tenant, "GET", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "orders", "GET, POST"), ("DELETE", "orders/storefront-1", "GET"), ("POST", "health", "GET"), ("HEAD", "openapi.json", "GET"), ("PATCH", "inventory/X", "GET")],
+)
+def test_a_method_that_is_not_offered_names_those_that_are(method: str, path: str, allowed: str, tenant: Tenant) -> None:
+    status, _, headers = call(tenant, method, path)
+
+    assert (status, headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "ten", "1.5", "", "٣", "9" * 5000, "1\n"])
+@pytest.mark.parametrize("path", ["orders", "exceptions"])
+def test_a_limit_that_is_none_is_refused_with_its_name(path: str, limit: str, tenant: Tenant) -> None:
+    status, problem, _ = call(tenant, "GET", path, query={"limit": limit})
+
+    assert (status, problem["code"], paths(problem)) == (400, "INVALID_PARAMETER", ["limit"])
+
+
+@pytest.mark.parametrize("path", ["orders", "exceptions"])
+def test_a_status_that_is_none_is_refused_with_its_name(path: str, tenant: Tenant) -> None:
+    status, problem, _ = call(tenant, "GET", path, query={"status": "lost"})
+
+    assert (status, problem["code"], paths(problem)) == (400, "INVALID_PARAMETER", ["status"])
+
+
+def test_a_failure_of_ours_is_no_stack_trace(tenant: Tenant) -> None:
+    tenant.place()
+    tenant.account.clients.dynamodb.delete_table(TableName="state")
+
+    status, problem, _ = call(tenant, "GET", "orders")
+
+    assert (status, problem["title"]) == (500, "Unexpected")
+    assert "ResourceNotFound" not in json.dumps(problem)
+    (line,) = tenant.logged("call failed unexpectedly")
+    assert line["failure"][0]["operation"] == "Query"
+
+
+def test_a_store_that_is_busy_asks_for_another_try(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crossdock.aws.orders import DynamoOrders
+    from crossdock.domain.errors import RetryLater
+
+    def busy(self: DynamoOrders, order_id: str) -> None:
+        raise RetryLater("STORE_BUSY", "the state table did not answer all reads", after_seconds=3)
+
+    monkeypatch.setattr(DynamoOrders, "get", busy)
+    status, problem, headers = call(tenant, "GET", "orders/storefront-1")
+
+    assert (status, problem["code"], headers["Retry-After"]) == (503, "STORE_BUSY", "3")
+
+
+# ------------------------------------------------------------------ the contract
+def test_the_routes_are_the_contracts() -> None:
+    """The published document names exactly what is served."""
+    offered = {(method, re.sub(r"\([^)]*\)", "{}", json.loads(pattern)).strip("^$").replace("\\.", ".")) for method, pattern in v1.routes()}
+    published = {(method.upper(), re.sub(r"\{[^}]*\}", "{}", path)) for path, methods in openapi.document()["paths"].items() for method in methods}
+
+    assert offered == published
+
+
+def test_a_tenant_that_takes_no_orders_here_says_so(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = tenant.services.spec
+    without = spec.model_copy(update={"connections": {name: each for name, each in spec.connections.items() if name != "direct"}})
+    monkeypatch.setattr("crossdock.bootstrap.deployed_spec", lambda: without)
+
+    assert submit(tenant)[0] == 404
+
+
+def test_an_error_without_a_place_of_its_own_is_the_callers(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Rejected("VENDOR_REFUSED", "no")
+
+    monkeypatch.setattr("crossdock.v1.receive.submit", refuse)
+    assert submit(tenant)[0] == 400
