@@ -15,6 +15,7 @@ from crossdock.domain.audit import GENESIS, AuditEntry
 from crossdock.domain.commands import CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
 from crossdock.domain.connector import Occurrence, PolledItem, PollResult, PriceQuestion, Translation
 from crossdock.domain.customer import CreditStanding
+from crossdock.domain.dead_letter import Letter
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.effect import Effect, EffectState
 from crossdock.domain.errors import ContractDrift, CrossdockError, Rejected
@@ -26,7 +27,6 @@ from crossdock.domain.money import Money
 from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
 from crossdock.domain.price import Price
 from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
-from crossdock.flows.dead_letters import Letter
 
 START = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 

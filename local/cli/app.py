@@ -7,8 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 _GROUPS = {
@@ -22,6 +22,9 @@ _GROUPS = {
     "connector": ("connector", "The code that speaks a vendor's API."),
 }
 _COMMANDS = ("doctor", "demo", "replay", "balance")
+
+_CALLED_WRONGLY: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""Typer's releases bring click along or carry their own copy of it: this is the base of usage errors in either."""
 
 _USAGE_CODES = frozenset({"INVALID_MATCH", "INVALID_DECISION", "NOTE_MISSING"})
 
@@ -47,12 +50,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; 0 it is well, 1 it is not (or could not be found out), 2 it was called wrongly."""
     try:
         result = application()(list(arguments), standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        return _say(error.format_message(), 2)
-    except click.ClickException as error:
+    except _CALLED_WRONGLY as error:
         error.show()
         return 2
-    except click.Abort:
+    except typer.Abort:
         return _say("aborted", 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from crossdock.domain.dead_letter import Letter
 from crossdock.domain.exception_record import QueueName
 from crossdock.flows import dead_letters
-from crossdock.flows.dead_letters import Letter, Redriven
+from crossdock.flows.dead_letters import Redriven
 from local.cli.options import DryRun, Match, UsageProblem, actor, on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack

@@ -15,8 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from crossdock import bootstrap
 from crossdock.aws.settings import Settings
+from crossdock.domain.dead_letter import DeadLetters
 from crossdock.domain.tenant import TenantSpec
-from crossdock.flows.dead_letters import DeadLetters
 from crossdock.flows.services import Services
 from infra import tenant_files
 from local.engine import engine
@@ -150,9 +150,9 @@ def stacks(session: boto3.session.Session, tenant: str | None) -> dict[str, dict
     """Tenant to the outputs of its stack, for one tenant or all of them."""
     client = session.client("cloudformation")
     paginator = client.get_paginator("describe_stacks")
-    pages = paginator.paginate(StackName=f"{_PREFIX}{tenant.replace('_', '-')}") if tenant else paginator.paginate()
     found: dict[str, dict[str, str]] = {}
     try:
+        pages = paginator.paginate(StackName=f"{_PREFIX}{tenant.replace('_', '-')}") if tenant else paginator.paginate()
         for page in pages:
             for stack in page["Stacks"]:
                 outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

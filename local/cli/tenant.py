@@ -99,7 +99,9 @@ def new(
     screen: Screen,
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and underscores.")],
     source: Annotated[str, typer.Option("--from", metavar="TENANT", help="The file to start from.")] = "_template",
-    partner: Annotated[str | None, typer.Option("--partner", metavar="NAME", help="Whose customer; the only partner there is without it.")] = None,
+    partner: Annotated[
+        str | None, typer.Option("--partner", metavar="NAME", help="Whose customer; the only partner there is without it.")
+    ] = None,
 ) -> None:
     """A new tenant file, made from the template or another tenant; nothing else is touched."""
     root = project_root()

@@ -85,3 +85,18 @@ def test_long_words_are_cut_and_do_not_stop_the_work(account: Account) -> None:
     entry = DynamoAudit(account.clients, "audit").append("s", actor="a", action="A", summary="x" * 5000, details={"why": "y" * 5000}, at=NOW)
 
     assert (len(entry.summary), len(entry.details["why"])) == (1000, 500)
+
+
+def test_what_is_to_stand_once_stands_once_however_often_and_by_how_many_it_is_said(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdock.aws.audit.TRIES", 300)
+    audit = DynamoAudit(OneAtATime(account.clients), "audit")
+
+    def say(number: int) -> None:
+        audit.append_once("shop-1", actor="crossdock", action="StockReserved", summary="reserved", details={"part": str(number % 3)}, at=NOW)
+
+    at_once(12, say)
+    say(1)
+
+    entries = audit.entries("shop-1")
+    assert sorted(entry.details["part"] for entry in entries) == ["0", "1", "2"]
+    assert broken_links(entries) == []

@@ -89,8 +89,7 @@ def test_balance_is_0_when_it_adds_up_and_1_when_something_is_missing(world: Wor
     assert crossdock("balance", "--json").document["adds_up"] is True
 
     world.place(an_order(2))
-    world.queues.take(QueueName.INBOUND)
-    world.queues.live[QueueName.INBOUND].clear()
+    world.queues.messages[QueueName.INBOUND].clear()
     world.clock.pass_by(minutes=30)
     found = crossdock("balance", "--json")
 

@@ -62,7 +62,7 @@ class DynamoAudit:
             at=at,
             actor=actor,
             action=action,
-            summary=summary,
+            summary=summary[:1000],
             details=details,
             previous=last.hash if last else GENESIS,
         )

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from crossdock.aws.clients import Clients
 from crossdock.aws.settings import Settings
+from crossdock.domain.dead_letter import Letter
 from crossdock.domain.exception_record import QueueName
 from crossdock.domain.model import key_part
-from crossdock.flows.dead_letters import Letter
 
 LOOK_SECONDS = 30
 """How long a message that is being looked at stays out of other lookers' sight; renewed while the walk goes on."""

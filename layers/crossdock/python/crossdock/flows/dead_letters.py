@@ -5,42 +5,16 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from crossdock.domain.dead_letter import DeadLetters, Letter
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import NeedsPerson, Rejected
 from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, QueueName
 from crossdock.domain.messages import InboundMessage, OutboundMessage, work_message
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
-
-
-@dataclass(frozen=True)
-class Letter:
-    """One message in a dead-letter queue. ``receipt`` is the queue's handle for this look."""
-
-    queue: QueueName
-    body: str
-    message_id: str
-    receipt: str
-    sent_at: datetime
-    receive_count: int
-    attributes: dict[str, str] = field(default_factory=dict)
-
-
-class DeadLetters(Protocol):
-    def look(self, queue: QueueName) -> Iterator[Letter]:
-        """Every message once; it becomes visible to others again when the walk ends."""
-        ...
-
-    def delete(self, letter: Letter) -> None: ...
-
-    def remove(self, queue: QueueName, match: Callable[[Letter], bool]) -> int: ...
-
-    def count(self, queue: QueueName) -> int: ...
 
 
 @dataclass(frozen=True)

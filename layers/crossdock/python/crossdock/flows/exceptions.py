@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from crossdock.domain.dead_letter import DeadLetters
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected
 from crossdock.domain.events import fingerprint
@@ -19,7 +20,7 @@ from crossdock.domain.order_record import TERMINAL, Approval, OrderRecord, Order
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import allocate, progress, raise_exception
 from crossdock.flows import order as order_flow
-from crossdock.flows.dead_letters import DeadLetters, redrive
+from crossdock.flows.dead_letters import redrive
 from crossdock.flows.raise_exception import delivery_of
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
