@@ -81,7 +81,7 @@ fi
 endef
 
 $(VENV)/.ready: pyproject.toml uv.lock
-	@python=; $(FIND_PYTHON); $(FIND_UV); \
+	@set -e; python=; $(FIND_PYTHON); $(FIND_UV); \
 	if [ -x $(PYTHON) ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$(PYTHON); fi; \
 	echo "Python: $$python"; \
 	"$$uv" sync --frozen --group dev --python "$$python"; \

@@ -198,7 +198,12 @@ class TenantStack(Stack):
             environment=[*records, "CROSSDOCK_SECRET_ID"],
             permissions=[whole_state, allow.audit(append=True), allow.credentials()],
         )
-        self._worker("reserve_stock", environment=records, permissions=[whole_state, allow.audit(append=True)])
+        self._worker(
+            "reserve_stock",
+            # What waited for the reservation goes round the work queue again.
+            environment=[*records, "CROSSDOCK_WORK_QUEUE_URL"],
+            permissions=[whole_state, allow.audit(append=True), allow.send(self.work.queue)],
+        )
 
     def _build_stages(self) -> None:
         """What takes from the queues."""

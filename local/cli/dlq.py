@@ -11,7 +11,6 @@ import typer
 from crossdock.domain.dead_letter import Letter
 from crossdock.domain.exception_record import QueueName
 from crossdock.flows import dead_letters
-from crossdock.flows.dead_letters import Redriven
 from local.cli.options import DryRun, Match, UsageProblem, actor, on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack
@@ -100,7 +99,7 @@ def redrive(
     if (queue is None) == (not every):
         raise UsageProblem("name one queue, or --all")
     left = limit
-    results: list[tuple[QueueName, Redriven]] = []
+    results: list[tuple[QueueName, dead_letters.Redriven]] = []
     for each in [queue] if queue is not None else list(QueueName):
         report = dead_letters.redrive(
             each,

@@ -212,7 +212,7 @@ def edit(
         if not found.ok:
             screen.table(f"refused: it would fail again ({found.code})", ["field", "problem"], list(found.problems))
             return
-        named = [str(event.get("type") or event.get("ignored") or "order") for event in found.events]
+        named = [str(event.get("ignored") or event.get("fact", {}).get("type") or "the order as edited") for event in found.events]
         screen.write(f"it goes through and becomes: {', '.join(named)}")
         following = "`crossdock dlq redrive`" if record.queue is not None else "`crossdock exceptions retry`"
         screen.write("nothing was kept (dry run)" if dry_run else f"kept; now {following} sends it round again")

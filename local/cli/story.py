@@ -183,7 +183,7 @@ class Story:
         hold = until(
             lambda: next((record for record in see.exceptions(told.order_id) if record["code"] == "CREDIT_LIMIT"), None),
             "a CREDIT_LIMIT exception",
-            within=15,
+            within=60,
             instead=lambda: [record["code"] for record in see.exceptions(told.order_id)],
         )
         if see.erp_numbers(told.order_id):
@@ -215,14 +215,14 @@ class Story:
             return None
 
         name, detail = until(
-            look, "a MISSING_XREF exception for it", within=30, instead=lambda: [record.code for record in services.exceptions.listed()]
+            look, "a MISSING_XREF exception for it", within=90, instead=lambda: [record.code for record in services.exceptions.listed()]
         )
         standing = services.exceptions.get(name)
         message = standing.message if standing else ""
         until(
             lambda: [letter for letter in see.stack.letters.look(QueueName.INBOUND) if letter.body == message],
             "its message in the dead-letter queue",
-            within=20,
+            within=60,
         )
         if see.order(told.order_id):
             raise NotSeen("no order yet; instead there is one")
@@ -250,7 +250,7 @@ class Story:
         until(
             lambda: (standing := services.exceptions.get(name)) is not None and standing.closed,
             "the exception closed by the success",
-            within=20,
+            within=60,
         )
         self._saw(told, "the exception is closed, on the evidence that it went through")
 
@@ -262,11 +262,11 @@ class Story:
         until(
             lambda: see.fired(see.erp),
             "the ERP dropping the connection after the commit",
-            within=40,
+            within=90,
             instead=lambda: see.order(told.order_id).get("status"),
         )
         self._saw(told, "the ERP committed and dropped the connection")
-        see.reaches(told.order_id, "completed", within=90)
+        see.reaches(told.order_id, "completed", within=120)
         self._completed(told, Decimal(str(placed["total_price"])), shipments=1)
 
     def _cancelled(self, told: Told) -> None:
@@ -280,7 +280,7 @@ class Story:
         until(
             lambda: see.at_threepl(told.order_id) and see.open_in_erp(told.order_id),
             "the order in the ERP and at the 3PL",
-            within=60,
+            within=120,
             instead=lambda: see.order(told.order_id).get("status"),
         )
         see.reaches(told.order_id, "released")
@@ -291,13 +291,13 @@ class Story:
             told, f"released: in the ERP, at the 3PL, stock committed ({', '.join(f'{sku} +{held[sku] - before[sku]}' for sku in skus)})"
         )
         see.act(see.shop, "cancel_order", order=told.order_id.removeprefix(f"{see.shop}-"))
-        see.reaches(told.order_id, "cancelled", within=90)
+        see.reaches(told.order_id, "cancelled", within=120)
         if see.open_in_erp(told.order_id) or see.invoices(told.order_id):
             raise NotSeen("no open sales order and no invoice in the ERP; instead there is one")
         statuses = {str(order["status"]) for order in see.at_threepl(told.order_id)}
         if statuses != {"Cancelled"}:
             raise NotSeen(f"the 3PL's order cancelled; instead {sorted(statuses)}")
-        until(lambda: see.committed(skus) == before, "the stock given back", within=15, instead=lambda: see.committed(skus))
+        until(lambda: see.committed(skus) == before, "the stock given back", within=60, instead=lambda: see.committed(skus))
         self._saw(told, "gone from the ERP, cancelled at the 3PL, the stock given back")
 
     def _early(self, told: Told) -> None:
@@ -308,7 +308,7 @@ class Story:
         part = until(
             lambda: next(iter(see.at_threepl(told.order_id)), None),
             "the order at the 3PL",
-            within=60,
+            within=120,
             instead=lambda: see.order(told.order_id).get("status"),
         )
         see.reaches(told.order_id, "released")
@@ -321,7 +321,7 @@ class Story:
             found = see.actions(told.order_id)
             return found if "FulfillmentAcknowledged" in found else None
 
-        happened = until(joined, "the acknowledgement, late", within=40, instead=lambda: see.actions(told.order_id))
+        happened = until(joined, "the acknowledgement, late", within=90, instead=lambda: see.actions(told.order_id))
         if happened.index("ShipmentDispatched") > happened.index("FulfillmentAcknowledged"):
             raise NotSeen("the shipment before the acknowledgement; instead the other way round")
         self._saw(told, "the shipment was booked, then the acknowledgement came; the order completed")
@@ -337,7 +337,7 @@ class Story:
         found = until(
             look,
             "nothing in flight and everything accounted for",
-            within=60,
+            within=120,
             instead=lambda: self.balance.as_json() if self.balance else "",
         )
         for name, side in (("deliveries", found.deliveries), ("orders", found.orders)):

@@ -192,7 +192,7 @@ class Witness:
         found: dict[str, Any] = self.v1(f"orders/{order_id}") or {}
         return found
 
-    def reaches(self, order_id: str, *statuses: str, within: float = 60) -> dict[str, Any]:
+    def reaches(self, order_id: str, *statuses: str, within: float = 120) -> dict[str, Any]:
         """The order as /v1 shows it once it is in one of the statuses. Raises NotSeen, with its open exceptions."""
 
         def look() -> dict[str, Any] | None:

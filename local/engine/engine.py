@@ -46,6 +46,8 @@ def _environment(run: RunDirectory, port: int, *, enforce_iam: bool) -> dict[str
         "LAMBDA_EXECUTOR": "local",
         # The engine's and its workers' folders all end up where one deletion removes them.
         "TMPDIR": str(run.temporary),
+        # Workers that are warm stay warm for a day: a machine that looks idle between two steps of a story is not.
+        "LAMBDA_WARM_TTL_SECONDS": "86400",
         "STATE_DIR": str(run.engine_data / "state"),
         "S3_DATA_DIR": str(run.engine_data / "s3"),
         # Parts that would listen on fixed ports or look for Docker.

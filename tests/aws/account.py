@@ -17,6 +17,8 @@ from crossdock.aws.settings import Settings
 from crossdock.aws.table import StateTable
 
 REGION = "us-east-1"
+ACCOUNT_ID = "123456789012"
+"""The one moto answers for."""
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "test", "AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
 TRIES = {"inbound": 4, "work": 4, "outbound": 10}
 
@@ -67,8 +69,7 @@ def _queues(clients: Clients) -> dict[str, str]:
     urls = {}
     for stage, tries in TRIES.items():
         dead = clients.sqs.create_queue(QueueName=f"{stage}-dead-letters")["QueueUrl"]
-        arn = clients.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": tries})
+        redrive = json.dumps({"deadLetterTargetArn": f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{stage}-dead-letters", "maxReceiveCount": tries})
         urls[f"{stage}_queue_url"] = clients.sqs.create_queue(QueueName=stage, Attributes={"VisibilityTimeout": "60", "RedrivePolicy": redrive})["QueueUrl"]
         urls[f"{stage}_dlq_url"] = dead
     return urls
@@ -87,7 +88,6 @@ def opened() -> Iterator[Account]:
         clients = _clients()
         _tables(clients)
         clients.s3.create_bucket(Bucket="archive")
-        clients.s3.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Enabled"})
         clients.events.create_event_bus(Name="facts")
         secret = clients.secretsmanager.create_secret(Name="tenant", SecretString="{}")["ARN"]
         urls = _queues(clients)

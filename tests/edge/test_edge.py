@@ -156,7 +156,7 @@ def test_the_last_try_writes_its_reason_and_leaves_the_message_to_the_queue(queu
     (found,) = tenant.services.exceptions.listed()
     assert (found.code, found.detail, found.queue) == ("VENDOR_UNAVAILABLE", "erp answered 500", queue)
     assert letters(tenant, queue.value) == []
-    assert len(put_off) == 1
+    assert [seconds for _, _, seconds in put_off][1:] == [0], "at once, and not after the queue's own long pause"
 
 
 def test_a_message_that_cannot_be_put_off_comes_back_by_itself(tenant: Tenant) -> None:
@@ -216,13 +216,14 @@ def test_the_failure_of_a_platform_call_names_the_call(tenant: Tenant, put_off: 
     assert (line["failure"][0]["code"], line["failure"][0]["operation"]) == ("AccessDeniedException", "PutItem")
 
 
-@pytest.mark.parametrize("body", ["", "no json", "[]", "null", "7", '{"surprise": 1}', '{"detail": {"type": "x"}}', '"\\ud800"', '{"command": 1}'])
-@pytest.mark.parametrize("queue", list(QueueName))
-def test_rubbish_in_a_queue_never_stops_the_function_and_ends_on_record(body: str, queue: QueueName, tenant: Tenant) -> None:
-    answer = tenant.run(WORKERS[queue], batch(body, tries=edge.LAST_TRY[queue]))
+RUBBISH = ["", "no json", "[]", "null", "7", '{"surprise": 1}', '{"detail": {"type": "x"}}', '"\\ud800"', '{"command": 1}']
 
-    assert failed(answer) in ([], ["m-0"])
-    assert len(tenant.services.exceptions.listed()) == 1
+
+@pytest.mark.parametrize("queue", list(QueueName))
+def test_rubbish_in_a_queue_never_stops_the_function_and_ends_on_record(queue: QueueName, tenant: Tenant) -> None:
+    tenant.run(WORKERS[queue], batch(*RUBBISH, tries=edge.LAST_TRY[queue]))
+
+    assert {record.message for record in tenant.services.exceptions.listed()} == set(RUBBISH)
 
 
 def test_a_failure_that_cannot_even_be_recorded_goes_round_again(tenant: Tenant, put_off: list[Any]) -> None:

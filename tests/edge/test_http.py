@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
 import requests
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, SSLError
 
 from crossdock import http
 from crossdock.domain.errors import NeedsPerson, RetryLater, UnknownOutcome
@@ -113,6 +114,8 @@ def test_a_header_that_cannot_be_written_was_never_sent() -> None:
         (requests.ConnectTimeout(), True),
         (requests.ConnectionError(MaxRetryError(None, "/", ConnectTimeoutError())), True),  # type: ignore[arg-type]
         (requests.ConnectionError(MaxRetryError(None, "/", NameResolutionError("h", HTTPConnection("h"), socket.gaierror()))), True),  # type: ignore[arg-type]
+        (requests.exceptions.SSLError(MaxRetryError(None, "/", SSLError(ssl.SSLCertVerificationError()))), True),  # type: ignore[arg-type]
+        (requests.exceptions.SSLError(SSLError(ssl.SSLEOFError())), False),
         (requests.exceptions.InvalidURL(), True),
         (requests.ReadTimeout(), False),
         (requests.ConnectionError(ConnectionResetError()), False),

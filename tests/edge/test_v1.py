@@ -124,17 +124,17 @@ def test_keys_of_two_clients_do_not_meet(tenant: Tenant) -> None:
     assert first[1]["delivery_id"] != second[1]["delivery_id"]
 
 
-@pytest.mark.parametrize("key", [None, "", " ", "two words", "é", "x" * 201, "a\n", "tab\t"])
-def test_an_order_needs_a_key_that_can_be_remembered(key: str | None, tenant: Tenant) -> None:
-    status, problem, _ = submit(tenant, key=key)
-
-    assert (status, problem["code"]) == (400, "IDEMPOTENCY_KEY_MISSING")
+def test_an_order_needs_a_key_that_can_be_remembered(tenant: Tenant) -> None:
+    for key in (None, "", " ", "two words", "é", "x" * 201, "a\n", "tab\t"):
+        status, problem, _ = submit(tenant, key=key)
+        assert (status, problem["code"]) == (400, "IDEMPOTENCY_KEY_MISSING"), key
     assert inbound(tenant) == []
 
 
-@pytest.mark.parametrize("key", ["a", "x" * 200, "!~", "3f2a-77/b+c="])
-def test_any_printable_key_of_up_to_two_hundred_characters_is_taken(key: str, tenant: Tenant) -> None:
-    assert submit(tenant, key=key)[0] == 202
+def test_any_printable_key_of_up_to_two_hundred_characters_is_taken(tenant: Tenant) -> None:
+    keys = ("a", "x" * 200, "!~", "3f2a-77/b+c=")
+
+    assert [submit(tenant, key=key)[0] for key in keys] == [202] * len(keys)
 
 
 # ------------------------------------------------------------------ refusing
@@ -298,37 +298,34 @@ def test_the_contract_is_served_under_the_partners_name(tenant: Tenant) -> None:
 
 
 # ------------------------------------------------------------------ refusing to read
-NOWHERE = ["orders/storefront-404", "orders/storefront-404/timeline", "inventory/NO-SUCH", "shipments/404", "nothing", "", "orders/a/b", "orders/\n", "ORDERS"]
+NOWHERE = ["orders/storefront-404", "orders/storefront-404/timeline", "inventory/NO-SUCH", "shipments/404", "nothing", "", "orders/a/b", "orders/\n", "orders\n", "ORDERS"]
 
 
-@pytest.mark.parametrize("path", NOWHERE)
-def test_what_is_not_there_is_not_found(path: str, tenant: Tenant) -> None:
-    assert call(tenant, "GET", path)[0] == 404
+def test_what_is_not_there_is_not_found(tenant: Tenant) -> None:
+    assert {path: call(tenant, "GET", path)[0] for path in NOWHERE} == dict.fromkeys(NOWHERE, 404)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [("PUT", "orders", "GET, POST"), ("DELETE", "orders/storefront-1", "GET"), ("POST", "health", "GET"), ("HEAD", "openapi.json", "GET"), ("PATCH", "inventory/X", "GET")],
-)
-def test_a_method_that_is_not_offered_names_those_that_are(method: str, path: str, allowed: str, tenant: Tenant) -> None:
-    status, _, headers = call(tenant, method, path)
+OTHER_METHODS = [
+    ("PUT", "orders", "GET, POST"),
+    ("DELETE", "orders/storefront-1", "GET"),
+    ("POST", "health", "GET"),
+    ("HEAD", "openapi.json", "GET"),
+    ("PATCH", "inventory/X", "GET"),
+]
 
-    assert (status, headers["Allow"]) == (405, allowed)
 
-
-@pytest.mark.parametrize("limit", ["0", "501", "-1", "ten", "1.5", "", "٣", "9" * 5000, "1\n"])
-@pytest.mark.parametrize("path", ["orders", "exceptions"])
-def test_a_limit_that_is_none_is_refused_with_its_name(path: str, limit: str, tenant: Tenant) -> None:
-    status, problem, _ = call(tenant, "GET", path, query={"limit": limit})
-
-    assert (status, problem["code"], paths(problem)) == (400, "INVALID_PARAMETER", ["limit"])
+def test_a_method_that_is_not_offered_names_those_that_are(tenant: Tenant) -> None:
+    for method, path, allowed in OTHER_METHODS:
+        status, _, headers = call(tenant, method, path)
+        assert (status, headers["Allow"]) == (405, allowed), path
 
 
 @pytest.mark.parametrize("path", ["orders", "exceptions"])
-def test_a_status_that_is_none_is_refused_with_its_name(path: str, tenant: Tenant) -> None:
-    status, problem, _ = call(tenant, "GET", path, query={"status": "lost"})
-
-    assert (status, problem["code"], paths(problem)) == (400, "INVALID_PARAMETER", ["status"])
+def test_a_parameter_that_means_nothing_is_refused_with_its_name(path: str, tenant: Tenant) -> None:
+    wrong = [("limit", value) for value in ("0", "501", "-1", "ten", "1.5", "", "٣", "9" * 5000, "1\n")] + [("status", "lost"), ("status", "")]
+    for name, value in wrong:
+        status, problem, _ = call(tenant, "GET", path, query={name: value})
+        assert (status, problem["code"], paths(problem)) == (400, "INVALID_PARAMETER", [name]), value
 
 
 def test_a_failure_of_ours_is_no_stack_trace(tenant: Tenant) -> None:

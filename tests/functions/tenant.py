@@ -139,6 +139,19 @@ class Tenant:
         context = SimpleNamespace(function_name=function, memory_limit_in_mb=512, invoked_function_arn=f"arn:{function}", aws_request_id="r-1")
         return json.loads(json.dumps(handler(function)(json.loads(json.dumps(given)), context)))
 
+    def work_off(self, function: str, stage: str) -> int:
+        """Feeds the function from its queue, as the event source does, until nothing can be received. How often it was called."""
+        url = getattr(self.account.settings, f"{stage}_queue_url")
+        for calls in range(100):
+            found = self.account.clients.sqs.receive_message(QueueUrl=url, MessageSystemAttributeNames=["All"]).get("Messages", [])
+            if not found:
+                return calls
+            (message,) = found
+            record = {**batch(message["Body"])["Records"][0], "receiptHandle": message["ReceiptHandle"], "attributes": message["Attributes"]}
+            if not self.run(function, {"Records": [record]})["batchItemFailures"]:
+                self.account.clients.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        raise AssertionError(f"{stage} does not become empty")
+
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 

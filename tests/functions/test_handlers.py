@@ -16,7 +16,7 @@ from crossdock.aws.settings import Settings
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import RetryLater
 from crossdock.domain.exception_record import QueueName
-from crossdock.domain.order_record import OrderStatus, Step
+from crossdock.domain.order_record import OrderStatus, Parked, Step
 from tests.functions.tenant import DELIVERY_ID, EVENTS, FUNCTIONS, ORDER_ID, ROOT, Erp, Tenant, environments, event
 
 DONE: dict[str, list[Any]] = {"batchItemFailures": []}
@@ -149,6 +149,20 @@ def test_an_order_goes_its_way_through_the_functions(tenant: Tenant) -> None:
     assert [entry.action for entry in tenant.services.audit.entries(ORDER_ID)] == ["OrderPlaced", "StockReserved", "SalesOrderPosted"]
 
 
+def test_what_waited_for_the_reservation_goes_round_again(tenant: Tenant) -> None:
+    tenant.place()
+    tenant.stock()
+    (fact,) = tenant.facts()
+    now = tenant.services.clock.now()
+    tenant.services.orders.park(ORDER_ID, source="storefront", item=Parked(event_json=fact.model_dump_json(by_alias=True, exclude_none=True), parked_at=now, until=now))
+
+    assert tenant.run("reserve_stock", event("reserve_stock/order")) == {"outcome": "passed"}
+
+    (message,) = tenant.account.messages(tenant.account.settings.work_queue_url)
+    assert json.loads(message["Body"])["detail"]["id"] == fact.id
+    assert tenant.services.orders.parked(ORDER_ID) == []
+
+
 def test_a_step_that_cannot_be_run_says_why_to_the_workflow(tenant: Tenant) -> None:
     tenant.place()
     Erp.failure = RetryLater("VENDOR_UNAVAILABLE", "erp answered 500 to GET /items")
@@ -157,6 +171,21 @@ def test_a_step_that_cannot_be_run_says_why_to_the_workflow(tenant: Tenant) -> N
         tenant.run("check_order", event("check_order/price"))
     (line,) = tenant.logged("step failed")
     assert line["failure"][0]["code"] == "VENDOR_UNAVAILABLE"
+
+
+def test_a_message_that_used_up_its_tries_stands_in_the_dead_letters_with_its_reason(tenant: Tenant) -> None:
+    tenant.patch.setattr(edge, "backoff_seconds", lambda _tries, _wish: 0)
+    tenant.reserve()
+    body = event("deliver_command/create_sales_order")["Records"][0]["body"]
+    tenant.services.queues.send(QueueName.OUTBOUND, body, group="erp")
+    Erp.failure = RetryLater("VENDOR_UNAVAILABLE", "erp answered 500 to POST /salesOrders")
+
+    assert tenant.work_off("deliver_command", "outbound") == edge.LAST_TRY[QueueName.OUTBOUND]
+
+    (letter,) = tenant.account.messages(tenant.account.settings.outbound_dlq_url)
+    (found,) = tenant.services.exceptions.listed()
+    assert (letter["Body"], found.message, found.code, found.order_id) == (body, body, "VENDOR_UNAVAILABLE", ORDER_ID)
+    assert tenant.run("index_dead_letters", event("index_dead_letters/every_minute"))["outbound"] == 0, "its reason is on record already"
 
 
 def test_a_message_whose_worker_crashed_gets_its_record(tenant: Tenant) -> None:

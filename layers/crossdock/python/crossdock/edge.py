@@ -124,13 +124,14 @@ def _classify(queue: QueueName, record: SQSRecord, work: Callable[[str, Services
 
 def _put_off(queue: QueueName, record: SQSRecord, error: RetryLater, tries: int, made: Services) -> None:
     """Later again; at the last try the reason is on record before the queue moves the message to its dead letters."""
-    if tries >= LAST_TRY[queue]:
+    last = tries >= LAST_TRY[queue]
+    if last:
         _to_exception(queue, record.body, error, made, dead_letter=False)
-    else:
-        try:
-            bootstrap.function_delay().put_off(queue, record.receipt_handle, backoff_seconds(tries, error.after_seconds))
-        except (ClientError, BotoCoreError) as refused:
-            log_failure("message keeps the queue's own pause", refused, queue=queue.value)
+    try:
+        # After the last try at once: so the queue moves it to the dead letters now, and not only after its own long pause.
+        bootstrap.function_delay().put_off(queue, record.receipt_handle, 0 if last else backoff_seconds(tries, error.after_seconds))
+    except (ClientError, BotoCoreError) as refused:
+        log_failure("message keeps the queue's own pause", refused, queue=queue.value)
     logger.info("message put off", queue=queue.value, code=error.code, tries=tries)
     raise GoesRoundAgain(error.code) from error
 

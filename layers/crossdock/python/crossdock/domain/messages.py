@@ -70,7 +70,7 @@ _STEP: TypeAdapter[StepRequest | StuckNotice] = TypeAdapter(StepRequest | StuckN
 def work_message(body: str) -> WorkMessage:
     """Reads a work-queue body: EventBridge's envelope (our event is its ``detail``) or a workflow's request."""
     value = json.loads(body)
-    if "detail" in value:
+    if isinstance(value, dict) and "detail" in value:
         return WorkMessage(event=Event.model_validate_json(json.dumps(value["detail"])))
     request = _STEP.validate_python(value)
     return WorkMessage(stuck=request) if isinstance(request, StuckNotice) else WorkMessage(step=request)

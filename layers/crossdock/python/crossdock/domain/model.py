@@ -28,9 +28,7 @@ def _exact(value: object) -> object:
     return value
 
 
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite():
-        raise ValueError("must be a finite number")
+def _held_exactly(value: Decimal) -> Decimal:
     # 38 digits is what the store holds exactly (DynamoDB number); more would be rounded silently.
     if len(value.as_tuple().digits) > 28 or abs(value.adjusted()) > 18:
         raise ValueError("has more digits than can be held exactly")
@@ -45,7 +43,7 @@ def plain(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-ExactDecimal = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_finite), PlainSerializer(plain, return_type=str, when_used="json")]
+ExactDecimal = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_held_exactly), PlainSerializer(plain, return_type=str, when_used="json")]
 
 
 def _to_utc(value: datetime) -> datetime:

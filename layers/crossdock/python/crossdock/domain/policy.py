@@ -131,10 +131,7 @@ def price_hold(order: Order, prices: Mapping[str, Price | None], spec: TenantSpe
             HoldKind.SKU, "UNKNOWN_SKU", f"the ERP does not know or does not sell {', '.join(sorted(set(unknown)))}", "create or unblock the item in the ERP, then retry", {"skus": ", ".join(sorted(set(unknown)))}
         )
     differing: dict[str, str] = {}
-    for line in order.lines:
-        price = prices[line.line_id]
-        if price is None:
-            continue
+    for line, price in ((line, price) for line in order.lines if (price := prices[line.line_id]) is not None):
         # Two lines may sell one SKU at two prices: an approval covers both, so both are named.
         name = line.sku if line.sku not in differing else f"{line.sku} (line {line.line_id})"
         if price.price.currency != order.currency:

@@ -84,7 +84,7 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
         effect = found
     # The intent is on the ledger; only now is the cancellation asked for. Whoever cancels writes first and reads the ledger second,
     # so at least one of the two sees the other.
-    if message.command in _FORWARD and _being_cancelled(record.order_id, message.part_id, services):
+    if message.command in _FORWARD and _being_cancelled(services.orders.get(record.order_id) or record, message.part_id):
         services.effects.fail(effect, "the order is being cancelled", now=now)
         progress.advance(record.order_id, services)
         return None
@@ -92,11 +92,8 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
     return _call(lambda: connector.execute(intent), effect, message, services)
 
 
-def _being_cancelled(order_id: str, part_id: str | None, services: Services) -> bool:
+def _being_cancelled(current: OrderRecord, part_id: str | None) -> bool:
     """The order, or (when the cancellation came too late for the rest of it) this part alone."""
-    current = services.orders.get(order_id)
-    if current is None:
-        return False
     part = current.part(part_id) if part_id else None
     part_is_off = part is not None and part.status is PartStatus.CANCELLED
     return part_is_off or current.cancel_requested_at is not None or current.status in (OrderStatus.CANCELLING, OrderStatus.CANCELLED)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from fractions import Fraction
 from functools import partial
 
 from crossdock.domain.errors import Cause, ConcurrentChange
@@ -32,6 +31,9 @@ from crossdock.domain.stock import ReservedLine
 from crossdock.flows import order as order_flow
 from crossdock.flows import progress, raise_exception
 from crossdock.flows.services import Services
+
+SHARE = Decimal("0.00001")
+"""How exactly a share of a case is kept: what ERPs hold of a quantity."""
 
 PARKED_FOR = timedelta(hours=24)
 """How long a fact waits for what it belongs to before it becomes an exception: vendors deliver up to a day late."""
@@ -343,12 +345,14 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
             for planned in part.plan.lines:
                 if planned.sku != line.sku or (line.line_id is not None and planned.line_id != line.line_id) or left <= 0:
                     continue
-                per_unit = Fraction(planned.base_quantity) / Fraction(planned.quantity.value) if in_base_units else Fraction(1)
-                room = Fraction(part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id])
-                take = min(Fraction(left) / per_unit, room) if per_unit else Fraction(0)
+                room = part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id]
+                counted = progress.in_base_units(planned, room) if in_base_units else room
+                take = min(left, counted)
                 if take > 0:
-                    taken[part.plan.part_id][planned.line_id] += _decimal(take)
-                    left -= _decimal(take * per_unit)
+                    # The last share takes exactly what is left of the line, so that the shares of a case add up to the case.
+                    share = room if take == counted else (planned.quantity.value * take / planned.base_quantity).quantize(SHARE) if in_base_units else take
+                    taken[part.plan.part_id][planned.line_id] += share
+                    left -= take
         if left > 0:
             surplus.append(f"{left:f} of {line.sku}")
     used = [part for part in candidates if taken.get(part.plan.part_id)]
@@ -367,10 +371,6 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
     return booked, surplus
 
 
-def _decimal(exact: Fraction) -> Decimal:
-    return Decimal(exact.numerator) / Decimal(exact.denominator)
-
-
 def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str, services: Services) -> OrderRecord:
     """Joins a shipment to its part(s), once. A repeat does what the first time may not have come to, and nothing else."""
     now = services.clock.now()
@@ -387,9 +387,7 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
         new, surplus = _booking(current, part_id, shipment, in_base_units=in_base_units)
         changed = current
         for booked in new:
-            part = changed.part(booked.part_id)
-            if part is None:
-                continue
+            part = next(part for part in changed.parts if part.plan.part_id == booked.part_id)
             shipped = dict(part.shipped)
             for line in booked.lines:
                 shipped[line.line_id] = shipped.get(line.line_id, Decimal(0)) + line.quantity
@@ -469,7 +467,7 @@ def _base_lines(record: OrderRecord, booked: BookedShipment) -> list[ReservedLin
     for line in booked.lines:
         planned = next((candidate for candidate in part.plan.lines if candidate.line_id == line.line_id), None) if part else None
         if planned is not None:
-            sums[planned.sku] += _decimal(Fraction(planned.base_quantity) * Fraction(line.quantity) / Fraction(planned.quantity.value))
+            sums[planned.sku] += progress.in_base_units(planned, line.quantity)
     return [ReservedLine(sku=sku, location=booked.location, quantity=quantity) for sku, quantity in sums.items()]
 
 

@@ -142,21 +142,21 @@ def reserve(order_id: str, services: Services) -> Outcome:
     levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
     for _ in range(allocate.MAX_REPLANS):
         standing = services.stock.reservation(order_id)
-        made = (allocate.assign(needs, locations, levels, services.spec) if needs else []) if standing is None else None
-        if standing is None and made is None:
-            break
-        if made is not None:
+        if standing is None:
+            made = allocate.assign(needs, locations, levels, services.spec) if needs else []
+            if made is None:
+                break
             parts = allocate.parts_of(order, made, locations, services.spec)
             intangible = allocate.intangible_part(order, number=len(parts) + 1, location=next(iter([*locations, *services.spec.locations])))
             parts += [intangible] if intangible else []
             now = services.clock.now()
-            short = services.stock.reserve(Reservation(order_id=order_id, lines=allocate.reserved_lines(parts), parts=tuple(parts), made_at=now))
+            planned = Reservation(order_id=order_id, lines=allocate.reserved_lines(parts), parts=tuple(parts), made_at=now)
+            short = services.stock.reserve(planned)
             if short is not None:
                 levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
                 continue
-            standing = services.stock.reservation(order_id)
-        if standing is not None:
-            return _note_reservation(record, standing, services)
+            standing = services.stock.reservation(order_id) or planned  # an earlier run's, if there was one
+        return _note_reservation(record, standing, services)
     else:
         raise ConcurrentChange("STOCK_CONTENTION", f"order {order_id}: other orders took the planned stock {allocate.MAX_REPLANS} times in a row", after_seconds=1)
     return _held(allocate.no_warehouse(order, needs, locations, levels))

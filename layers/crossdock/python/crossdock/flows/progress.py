@@ -16,7 +16,7 @@ from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage, work_body
 from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Part, Step, Waiting, may_follow
 from crossdock.domain.policy import erp_total_hold, not_approved
-from crossdock.domain.shipment import PartStatus, Shipment, ShippedLine
+from crossdock.domain.shipment import PartLine, PartStatus, Shipment, ShippedLine
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
@@ -288,9 +288,6 @@ def _answer_post(record: OrderRecord, services: Services) -> OrderRecord:
 
 def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
     """Undoes exactly what was done, one kind after the other: parts, the sales order, the storefront, the reservation."""
-    waiting = record.waiting
-    if waiting is None:
-        return record
     for part in record.parts:
         if not part.open or part.cancel_refused:
             continue
@@ -355,12 +352,18 @@ def _cancel_refused(record: OrderRecord, services: Services) -> OrderRecord:
     return _answer_again(changed, changed.waiting, services) if changed.waiting else changed
 
 
+def in_base_units(planned: PartLine, quantity: Decimal) -> Decimal:
+    """So much of the line's ordered unit, counted in pieces. A share of a case is kept with five decimals: what is a piece but for their rounding is a piece."""
+    exact = Fraction(planned.base_quantity) * Fraction(quantity) / Fraction(planned.quantity.value)
+    whole = round(exact)
+    return Decimal(whole) if abs(exact - whole) < Fraction(1, 50) else Decimal(exact.numerator) / Decimal(exact.denominator)
+
+
 def left_of(part: Part) -> list[ReservedLine]:
     """What of the part's reserved stock has not left, in base units."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for line in part.plan.lines:
-        share = Fraction(part.remaining(line.line_id)) / Fraction(line.quantity.value) * Fraction(line.base_quantity)
-        sums[line.sku] += Decimal(share.numerator) / Decimal(share.denominator)
+        sums[line.sku] += in_base_units(line, part.remaining(line.line_id))
     return [ReservedLine(sku=sku, location=part.plan.location, quantity=quantity) for sku, quantity in sums.items() if quantity > 0]
 
 
@@ -393,4 +396,6 @@ def _after_cancellation(record: OrderRecord, services: Services) -> None:
         record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary=record.cancel_reason or "cancelled", details={}, at=services.clock.now(), services=services
     )
     for name in record.open_exceptions:
-        raise_exception.close(name, actor=raise_exception.SYSTEM, note="the order was cancelled", services=services)
+        standing = services.exceptions.get(name)
+        if standing is not None and (record.completed_at is None or standing.last_seen_at <= record.completed_at):  # not what came to light since
+            raise_exception.close(name, actor=raise_exception.SYSTEM, note="the order was cancelled", services=services)

@@ -52,7 +52,7 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "sales_order": record.sales_order.as_json() if record.sales_order else None,
         "shipments": [shipment(record, booked) for booked in record.shipments],
         "approvals": [approval.as_json() for approval in record.approvals],
-        "waiting_for": record.waiting.step.value if record.waiting else None,
+        "waiting_for": record.waiting.step.value if record.waiting and record.waiting.answer is None else None,
         "cancel_requested_at": rfc3339(record.cancel_requested_at) if record.cancel_requested_at else None,
         "cancel_reason": record.cancel_reason or None,
         "due_at": rfc3339(record.due_at) if record.due_at else None,
