@@ -60,14 +60,24 @@ def main() -> None:
     place = {
         "customer": {"email": "purchasing@blueridge-fab.example"},
         "lines": [{"sku": sku, "quantity": 2, "price": price} for sku, price in (("AC-BRG-6204", "8.40"), ("AC-BRG-6305", "14.75"), ("AC-VLV-075", "11.95"))],
-        "shipping_address": {"first_name": "Nora", "last_name": "Castillo", "address1": "418 Foundry Road", "city": "Joliet", "province_code": "IL", "country_code": "US", "zip": "60432"},
+        "shipping_address": {
+            "first_name": "Nora",
+            "last_name": "Castillo",
+            "address1": "418 Foundry Road",
+            "city": "Joliet",
+            "province_code": "IL",
+            "country_code": "US",
+            "zip": "60432",
+        },
         "shipping_price": "25.00",
         "tax": [{"title": "State Tax", "rate": "0.0625"}],
     }
     orders = [order_seconds(tenant, place) for _ in range(5)]
     webhooks = sorted(webhook_seconds(tenant["webhooks"]["storefront"], per_second=10, seconds=20))
     print(f"{name}: a {LINES}-line order from storefront to completion: {', '.join(f'{value:.1f}' for value in orders)} s (median {statistics.median(orders):.1f} s)")
-    print(f"{name}: {len(webhooks)} webhooks at 10 a second: p50 {webhooks[len(webhooks) // 2] * 1000:.0f} ms, p99 {webhooks[int(len(webhooks) * 0.99)] * 1000:.0f} ms, slowest {webhooks[-1] * 1000:.0f} ms")
+    print(
+        f"{name}: {len(webhooks)} webhooks at 10 a second: p50 {webhooks[len(webhooks) // 2] * 1000:.0f} ms, p99 {webhooks[int(len(webhooks) * 0.99)] * 1000:.0f} ms, slowest {webhooks[-1] * 1000:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

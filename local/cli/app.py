@@ -91,9 +91,7 @@ def _explain(error: Exception, *, as_json: bool) -> int:
         return _say(str(error), 1) if str(error) else 1
     if isinstance(error, CrossdockError):
         status = 2 if error.code in _USAGE_CODES else 1
-        return _tell(
-            error.code, error.detail, error.remedy, [f"{path}: {problem}" for path, problem in error.fields], as_json=as_json, status=status
-        )
+        return _tell(error.code, error.detail, error.remedy, [f"{path}: {problem}" for path, problem in error.fields], as_json=as_json, status=status)
     if isinstance(error, UsageProblem):
         return _tell("USAGE", str(error), "see --help", as_json=as_json, status=2)
     if isinstance(error, StackNotFound):

@@ -20,8 +20,7 @@ def command(stack: Stack, screen: Screen) -> None:
 def draw(screen: Screen, found: Balance) -> None:
     """The two accounts, and what is missing in them."""
     rows = [
-        (name, side.accepted, side.done, side.held, side.exception, side.in_flight, side.adds_up)
-        for name, side in (("deliveries", found.deliveries), ("orders", found.orders))
+        (name, side.accepted, side.done, side.held, side.exception, side.in_flight, side.adds_up) for name, side in (("deliveries", found.deliveries), ("orders", found.orders))
     ]
     screen.table("", ["", "accepted", "done", "held", "exception", "in flight", "adds up"], rows)
     for line in (*found.deliveries.missing, *found.orders.missing, *found.stock_committed_without_order):

@@ -42,9 +42,7 @@ class Plan:
     """Connection to the fields of its secret, the webhook secret among them."""
 
 
-def up(
-    run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_file: Path | None = None, on_progress: OnProgress = in_silence
-) -> dict[str, Any]:
+def up(run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_file: Path | None = None, on_progress: OnProgress = in_silence) -> dict[str, Any]:
     """Bring the tenants up (all there are, when none is named) and return the object `local up --json` prints. Doing it again repairs and updates."""
     root = run.directory.root
     known = tenant_files.names(root)
@@ -129,9 +127,7 @@ def _standing(configuration: Path) -> dict[str, Any]:
     return found
 
 
-def overlay(
-    specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]]
-) -> dict[str, Any]:
+def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """The deployment overlay: simulators in the vendors' places, and polls every second."""
     tenants: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -165,9 +161,7 @@ def _connect(run: LocalRun, state: RunState, wanted: Plan) -> None:
         if wanted.spec.connections[simulator.connection].role is Role.STOREFRONT:
             control.put(simulator.url, "/_adopt", adopt)
         if simulator.connection in hooks:
-            control.put(
-                simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]}
-            )
+            control.put(simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]})
 
 
 def _simulators_of(state: RunState, tenant: str) -> list[SimulatorState]:
@@ -184,9 +178,7 @@ def _count_stock(stack: Stack, wanted: Plan, say: Callable[[str], None]) -> None
     while missing:
         if time.monotonic() > give_up:
             shown = ", ".join(f"{sku}@{code}" for sku, code in sorted(missing)[:5])
-            say(
-                f"{wanted.spec.tenant}: {len(missing)} of {len(expected)} stock counts have not come ({shown} ...): see `crossdock exceptions list` and `crossdock dlq list`"
-            )
+            say(f"{wanted.spec.tenant}: {len(missing)} of {len(expected)} stock counts have not come ({shown} ...): see `crossdock exceptions list` and `crossdock dlq list`")
             return
         time.sleep(0.2)
         missing -= set(stack.services.stock.levels(missing))

@@ -39,10 +39,7 @@ def check(screen: Screen, name: Annotated[str | None, typer.Argument(help="One c
     lines = done.stdout.strip().splitlines()
     found = {
         "ok": done.returncode == 0,
-        "connectors": [
-            {"name": each, "title": manifests[each].title, "version": manifests[each].version, "owner": manifests[each].owner}
-            for each in wanted
-        ],
+        "connectors": [{"name": each, "title": manifests[each].title, "version": manifests[each].version, "owner": manifests[each].owner} for each in wanted],
         "summary": lines[-1] if lines else done.stderr.strip()[-500:],
         "failures": [line for line in lines if line.startswith(("FAILED", "ERROR"))],
     }

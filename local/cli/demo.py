@@ -41,9 +41,7 @@ def command(
     found_up = before.up and before.state is not None
     if found_up and before.state is not None and before.state.engine is not None and before.state.engine.enforce_iam != enforce_iam:
         raise UsageProblem("an engine is up with the other IAM setting: `crossdock local down` first, or leave out or add --enforce-iam")
-    screen.say(
-        f"The demo: {name}, on {'the engine that is up' if found_up else 'an engine of its own'}{', IAM enforced' if enforce_iam else ''}"
-    )
+    screen.say(f"The demo: {name}, on {'the engine that is up' if found_up else 'an engine of its own'}{', IAM enforced' if enforce_iam else ''}")
     try:
         doors = bring_up.up(run, [name], enforce_iam=enforce_iam, on_progress=telling(screen))
         stack = local(name, run.directory.root)
@@ -83,9 +81,7 @@ def _end(screen: Screen, stack: Stack, story: Story, *, ok: bool, seconds: float
         )
         screen.write("where to look next: docs/tutorial.md leads through the same by hand")
         if stays:
-            screen.write(
-                "it is still up: crossdock orders list, crossdock orders trace ID, crossdock exceptions list --all, crossdock balance; crossdock local down ends it"
-            )
+            screen.write("it is still up: crossdock orders list, crossdock orders trace ID, crossdock exceptions list --all, crossdock balance; crossdock local down ends it")
         else:
             screen.write("it is taken down now; `crossdock demo --keep`, or `crossdock local up`, leaves it up for looking around")
         screen.write(f"{'every step was seen' if ok else 'NOT every step was seen'}, {seconds:.0f} s in all")

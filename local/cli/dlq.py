@@ -29,9 +29,7 @@ def list_queues(stack: Stack, screen: Screen, match: Match = None) -> None:
         found.append({"queue": queue.value, "messages": len(letters), "codes": dict(codes.most_common())})
     screen.show(
         found,
-        lambda: screen.table(
-            "dead letters", ["queue", "messages", "classes"], [(line["queue"], line["messages"], _counted(line["codes"])) for line in found]
-        ),
+        lambda: screen.table("dead letters", ["queue", "messages", "classes"], [(line["queue"], line["messages"], _counted(line["codes"])) for line in found]),
     )
 
 

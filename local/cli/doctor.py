@@ -42,9 +42,7 @@ def _ports() -> Finding:
 
 def _uv() -> Finding:
     found = shutil.which("uv")
-    return Finding(
-        "uv", bool(found), found or "not on PATH", "only for changing dependencies and building the AWS layer: `make setup` brings its own"
-    )
+    return Finding("uv", bool(found), found or "not on PATH", "only for changing dependencies and building the AWS layer: `make setup` brings its own")
 
 
 def _browser() -> Finding:

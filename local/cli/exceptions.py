@@ -115,9 +115,7 @@ def find(stack: Stack, name: str) -> ExceptionRecord:
     store = stack.services.exceptions
     found = [each for each in (*store.listed(closed=False), *store.listed(closed=True)) if each.exception_id.startswith(name)]
     if len(found) != 1:
-        raise NotOk(
-            f"several exceptions begin with {name}" if found else f"there is no exception {name}: see `crossdock exceptions list --all`"
-        )
+        raise NotOk(f"several exceptions begin with {name}" if found else f"there is no exception {name}: see `crossdock exceptions list --all`")
     return found[0]
 
 
@@ -176,9 +174,7 @@ def edit(
     screen: Screen,
     exception_id: ExceptionId,
     file: Annotated[Path | None, typer.Option("--file", metavar="F", help="The corrected payload; - is standard input.")] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field, such as line_items.0.sku=AC-1; repeatable.")
-    ] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field, such as line_items.0.sku=AC-1; repeatable.")] = None,
     editor: Annotated[bool, typer.Option("--editor", help="Open the payload in $EDITOR.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -194,11 +190,7 @@ def edit(
     else:
         body = _in_editor(body)
     services = stack.services
-    found = (
-        exceptions.preflight(record.exception_id, body, services)
-        if dry_run
-        else exceptions.edit(record.exception_id, body, actor=actor(), services=services)
-    )
+    found = exceptions.preflight(record.exception_id, body, services) if dry_run else exceptions.edit(record.exception_id, body, actor=actor(), services=services)
     value = {
         "exception_id": record.exception_id,
         "ok": found.ok,
@@ -320,9 +312,7 @@ def resolve(
 ) -> None:
     """Decide; the reason goes on the record."""
     record = find(stack, exception_id)
-    result = exceptions.resolve(
-        record.exception_id, decision=decision.value, note=note, actor=actor(), services=stack.services, letters=stack.letters
-    )
+    result = exceptions.resolve(record.exception_id, decision=decision.value, note=note, actor=actor(), services=stack.services, letters=stack.letters)
     _shown(stack, screen, record.exception_id, result)
 
 

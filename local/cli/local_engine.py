@@ -25,9 +25,7 @@ def up_command(
     screen: Screen,
     tenant: Annotated[list[str] | None, typer.Option("--tenant", metavar="NAME", help="Repeatable; all tenants without it.")] = None,
     enforce_iam: EnforceIam = False,
-    record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Record every exchange with the simulators, one JSON line each.")
-    ] = None,
+    record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Record every exchange with the simulators, one JSON line each.")] = None,
 ) -> None:
     """Start engine and simulators, deploy the stacks, print the doors. Returns; everything stays up."""
     began = time.monotonic()

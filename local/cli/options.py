@@ -14,15 +14,9 @@ from local.cli.rendering import Screen
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="The tenant; needed when several are up.")]
-Profile = Annotated[
-    str | None, typer.Option("--profile", metavar="NAME", help="AWS profile: work on a stack in AWS instead of the local engine.")
-]
-Region = Annotated[
-    str | None, typer.Option("--region", metavar="NAME", help="AWS region: work on a stack in AWS instead of the local engine.")
-]
-Match = Annotated[
-    str | None, typer.Option("--match", metavar="EXPR", help="field=value, field!=value or field~part; several joined by commas.")
-]
+Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile: work on a stack in AWS instead of the local engine.")]
+Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="AWS region: work on a stack in AWS instead of the local engine.")]
+Match = Annotated[str | None, typer.Option("--match", metavar="EXPR", help="field=value, field!=value or field~part; several joined by commas.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
@@ -57,9 +51,7 @@ def on_stack(function: Callable[..., None]) -> Callable[..., None]:
     return _extended(function, shared, find, leading=2)
 
 
-def _extended(
-    function: Callable[..., None], shared: dict[str, tuple[Any, Any]], make: Callable[..., tuple[Any, ...]], *, leading: int
-) -> Callable[..., None]:
+def _extended(function: Callable[..., None], shared: dict[str, tuple[Any, Any]], make: Callable[..., tuple[Any, ...]], *, leading: int) -> Callable[..., None]:
     """The function under a signature (which Typer reads) that has the shared options where it has `leading` parameters made from them."""
     hints = get_type_hints(function, include_extras=True)
 

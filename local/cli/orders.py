@@ -68,9 +68,7 @@ def draw_list(screen: Screen, records: list[OrderRecord]) -> None:
                 len(line["open_exceptions"]) or "",
             )
         )
-    screen.table(
-        "orders", ["order", "number", "status", "total", "account", "parts", "ERP order", "invoices", "exceptions"], rows, empty="none"
-    )
+    screen.table("orders", ["order", "number", "status", "total", "account", "parts", "ERP order", "invoices", "exceptions"], rows, empty="none")
 
 
 def find(stack: Stack, name: str) -> OrderRecord:
@@ -79,17 +77,11 @@ def find(stack: Stack, name: str) -> OrderRecord:
     if record is not None:
         return record
     numbers = {name, f"#{name}"}
-    found = [
-        each
-        for each in stack.services.orders.every()
-        if each.order is not None and (each.order.number in numbers or each.order.external_id == name)
-    ]
+    found = [each for each in stack.services.orders.every() if each.order is not None and (each.order.number in numbers or each.order.external_id == name)]
     if len(found) > 1:
         raise NotOk(f"several orders are called {name}: {', '.join(each.order_id for each in found)}")
     if not found:
-        raise NotOk(
-            f"there is no order {name}: see `crossdock orders list`, and `crossdock exceptions list` for what has not become an order"
-        )
+        raise NotOk(f"there is no order {name}: see `crossdock orders list`, and `crossdock exceptions list` for what has not become an order")
     return found[0]
 
 
@@ -216,6 +208,4 @@ def draw_trace(screen: Screen, record: OrderRecord, entries: list[AuditEntry], b
         [(line["system"], line["document"], line["number"]) for line in documents(record)],
         empty="none yet",
     )
-    screen.write(
-        "the record is whole: every entry follows the one before it" if not broken else "THE RECORD WAS CHANGED: " + "; ".join(broken)
-    )
+    screen.write("the record is whole: every entry follows the one before it" if not broken else "THE RECORD WAS CHANGED: " + "; ".join(broken))

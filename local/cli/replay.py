@@ -88,9 +88,7 @@ def moment(text: str, now: datetime) -> datetime:
 def chosen(services: Services, connection: str, since: datetime, until: datetime, match: str | None) -> list[DeliveryNote]:
     """The stored deliveries in question, the oldest first."""
     fits = cast("Callable[[DeliveryNote], bool]", dead_letters.matcher(match, cast("Any", _facts)))
-    found = [
-        note for note in services.deliveries.every() if note.connection == connection and since <= note.received_at <= until and fits(note)
-    ]
+    found = [note for note in services.deliveries.every() if note.connection == connection and since <= note.received_at <= until and fits(note)]
     return sorted(found, key=lambda note: note.received_at)
 
 

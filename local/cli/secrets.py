@@ -88,11 +88,7 @@ def made_for(manifest: ConnectorManifest) -> str:
 def status(stack: Stack, screen: Screen) -> None:
     """Which fields are set and how old they are; never a value. Exit code 1 when one is missing."""
     secret, changed = stack.read_secret(), stack.secret_changed_at()
-    rows = [
-        _row(connection, field, secret.get(connection, {}))
-        for connection in stack.spec.connections
-        for field in _fields(_manifest(stack, connection))
-    ]
+    rows = [_row(connection, field, secret.get(connection, {})) for connection in stack.spec.connections for field in _fields(_manifest(stack, connection))]
     found = {"tenant": stack.tenant, "changed_at": changed, "fields": rows}
 
     def draw() -> None:
@@ -138,6 +134,4 @@ def _from_input(prompt: str) -> str:
 
 
 def _note(stack: Stack, connection: str, what: str) -> None:
-    stack.services.audit.append(
-        f"connection-{connection}", actor=actor(), action="SecretChanged", summary=what, details={}, at=stack.services.clock.now()
-    )
+    stack.services.audit.append(f"connection-{connection}", actor=actor(), action="SecretChanged", summary=what, details={}, at=stack.services.clock.now())

@@ -89,10 +89,7 @@ class Stack:
     def api_keys(self) -> dict[str, str]:
         """Client: its key for /v1."""
         gateway = self.session.client("apigateway")
-        return {
-            client: gateway.get_api_key(apiKey=key_id, includeValue=True)["value"]
-            for client, key_id in json.loads(self.outputs["ApiKeyIds"]).items()
-        }
+        return {client: gateway.get_api_key(apiKey=key_id, includeValue=True)["value"] for client, key_id in json.loads(self.outputs["ApiKeyIds"]).items()}
 
     def invoke(self, function: str, event: Mapping[str, Any] | None = None) -> Any:
         """Call one of the stack's functions, by its folder's name, and wait for the answer. Raises RuntimeError when it failed."""
@@ -130,11 +127,7 @@ def find(where: Where, root: Path | None = None) -> Stack:
         place = "deploy it with `cdk deploy`" if where.on_aws else f"`crossdock local up --tenant {where.tenant}`"
         raise StackNotFound(f"there is no stack of the tenant {where.tenant!r} here: {place}")
     if not known:
-        raise StackNotFound(
-            "no Crossdock stack is deployed here: `cdk deploy` makes one"
-            if where.on_aws
-            else "no tenant is deployed here: run `crossdock local up`"
-        )
+        raise StackNotFound("no Crossdock stack is deployed here: `cdk deploy` makes one" if where.on_aws else "no tenant is deployed here: run `crossdock local up`")
     if len(known) > 1:
         raise StackNotFound(f"several tenants are up: add --tenant {' or --tenant '.join(sorted(known))}")
     only = next(iter(known.values()))

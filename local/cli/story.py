@@ -61,9 +61,7 @@ def cast(witness: Witness) -> Cast:
     reachable = [buyer for buyer in world.buyers if buyer.company_id is not None]
     outside = {code for code, location in spec.locations.items() if location.connection != witness.erp}
     stocked = {sku: {code for code, count in shelf.items() if count} for sku, shelf in world.stock.items()}
-    own = sorted(
-        (sku for sku, places in stocked.items() if places and not places & outside), key=lambda sku: -sum(world.stock[sku].values())
-    )
+    own = sorted((sku for sku, places in stocked.items() if places and not places & outside), key=lambda sku: -sum(world.stock[sku].values()))
     theirs = [sku for sku, places in stocked.items() if places and places <= outside]
     if len(reachable) < 2 or not theirs or not own or not world.unmapped:
         raise NotSeen(
@@ -71,9 +69,7 @@ def cast(witness: Witness) -> Cast:
             "an article that only the 3PL has, one that only own warehouses have, an unmapped one"
         )
     ranked = sorted(reachable, key=lambda buyer: buyer.credit_limit)
-    return Cast(
-        solvent=ranked[-1], strained=ranked[0], own=own[0], theirs=theirs[0], unmapped=world.unmapped[0].sku, meant=world.unmapped[0].means
-    )
+    return Cast(solvent=ranked[-1], strained=ranked[0], own=own[0], theirs=theirs[0], unmapped=world.unmapped[0].sku, meant=world.unmapped[0].means)
 
 
 class Story:
@@ -140,9 +136,7 @@ class Story:
         shown = self._see.shop_order(told.order_id)
         tracking = self._see.tracking_in_shop(told.order_id)
         if shown.get("fulfillment_status") != "fulfilled" or len(tracking) != shipments:
-            raise NotSeen(
-                f"the shop's order fulfilled with {shipments} tracking numbers; instead it is {shown.get('fulfillment_status')} with {tracking}"
-            )
+            raise NotSeen(f"the shop's order fulfilled with {shipments} tracking numbers; instead it is {shown.get('fulfillment_status')} with {tracking}")
         self._saw(told, f"the shop's order {shown['name']} fulfilled, tracking {', '.join(tracking)}")
         numbers = self._see.erp_numbers(told.order_id)
         if len(numbers) != 1:
@@ -214,9 +208,7 @@ class Story:
                     return record.exception_id, record.detail
             return None
 
-        name, detail = until(
-            look, "a MISSING_XREF exception for it", within=90, instead=lambda: [record.code for record in services.exceptions.listed()]
-        )
+        name, detail = until(look, "a MISSING_XREF exception for it", within=90, instead=lambda: [record.code for record in services.exceptions.listed()])
         standing = services.exceptions.get(name)
         message = standing.message if standing else ""
         until(
@@ -228,9 +220,7 @@ class Story:
             raise NotSeen("no order yet; instead there is one")
         self._saw(told, f"in the dead-letter queue: {detail}")
         _, body = exceptions.payload(name, services)
-        found = exceptions.edit(
-            name, changed(body, [f"line_items.0.sku={see.their_sku(self._cast.meant)}"]), actor=actor(), services=services
-        )
+        found = exceptions.edit(name, changed(body, [f"line_items.0.sku={see.their_sku(self._cast.meant)}"]), actor=actor(), services=services)
         if not found.ok:
             raise NotSeen(f"the correction accepted; instead {found.code}: {list(found.problems)}")
         self._say(f"   did: crossdock exceptions edit {name} --set line_items.0.sku={see.their_sku(self._cast.meant)}")
@@ -287,9 +277,7 @@ class Story:
         held = see.committed(skus)
         if held == before:
             raise NotSeen(f"stock committed for it; instead the same as before: {before}")
-        self._saw(
-            told, f"released: in the ERP, at the 3PL, stock committed ({', '.join(f'{sku} +{held[sku] - before[sku]}' for sku in skus)})"
-        )
+        self._saw(told, f"released: in the ERP, at the 3PL, stock committed ({', '.join(f'{sku} +{held[sku] - before[sku]}' for sku in skus)})")
         see.act(see.shop, "cancel_order", order=told.order_id.removeprefix(f"{see.shop}-"))
         see.reaches(told.order_id, "cancelled", within=120)
         if see.open_in_erp(told.order_id) or see.invoices(told.order_id):
@@ -349,7 +337,5 @@ class Story:
     def _place(self, told: Told, buyer: Buyer, lines: list[Wanted]) -> dict[str, Any]:
         placed = self._see.place(buyer, lines)
         told.order_id = self._see.order_id(placed)
-        self._say(
-            f"   {buyer.name} orders {', '.join(f'{line.quantity} x {line.sku}' for line in lines)}: {placed['name']}, {placed['total_price']} {placed['currency']}"
-        )
+        self._say(f"   {buyer.name} orders {', '.join(f'{line.quantity} x {line.sku}' for line in lines)}: {placed['name']}, {placed['total_price']} {placed['currency']}")
         return placed

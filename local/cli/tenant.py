@@ -77,10 +77,7 @@ def validate(screen: Screen, name: Annotated[str | None, typer.Argument(help="On
             tenant_files.load(each, root)
         except TenantFileProblem as error:
             problems += error.problems
-    found = [
-        {"file": str(problem.file), "line": problem.line, "path": problem.path, "problem": problem.problem, "remedy": problem.remedy}
-        for problem in problems
-    ]
+    found = [{"file": str(problem.file), "line": problem.line, "path": problem.path, "problem": problem.problem, "remedy": problem.remedy} for problem in problems]
 
     def draw() -> None:
         for problem in problems:
@@ -99,9 +96,7 @@ def new(
     screen: Screen,
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and underscores.")],
     source: Annotated[str, typer.Option("--from", metavar="TENANT", help="The file to start from.")] = "_template",
-    partner: Annotated[
-        str | None, typer.Option("--partner", metavar="NAME", help="Whose customer; the only partner there is without it.")
-    ] = None,
+    partner: Annotated[str | None, typer.Option("--partner", metavar="NAME", help="Whose customer; the only partner there is without it.")] = None,
 ) -> None:
     """A new tenant file, made from the template or another tenant; nothing else is touched."""
     root = project_root()

@@ -159,12 +159,7 @@ class Witness:
         """The numbers of every sales order there ever was for ours: open ones, and those that postings name."""
         held = self.state(self.erp)
         open_ones = {str(order["number"]) for order in held["salesOrders"] if order.get("externalDocumentNumber") == order_id}
-        posted = {
-            str(document["orderNumber"])
-            for kind in ("salesShipments", "salesInvoices")
-            for document in held[kind]
-            if document.get("externalDocumentNumber") == order_id
-        }
+        posted = {str(document["orderNumber"]) for kind in ("salesShipments", "salesInvoices") for document in held[kind] if document.get("externalDocumentNumber") == order_id}
         return {number for number in open_ones | posted if number}
 
     def open_in_erp(self, order_id: str) -> list[dict[str, Any]]:
@@ -210,11 +205,7 @@ class Witness:
         """Open exceptions about the order, or about a delivery that has not become it."""
         number = order_id.removeprefix(f"{self.shop}-")
         listed = (self.v1("exceptions?limit=500") or {}).get("exceptions", [])
-        return [
-            record
-            for record in listed
-            if record.get("order_id") == order_id or record.get("subject") == order_id or number in json.dumps(record)
-        ]
+        return [record for record in listed if record.get("order_id") == order_id or record.get("subject") == order_id or number in json.dumps(record)]
 
     def actions(self, order_id: str) -> list[str]:
         """What the order's timeline says happened, in order."""
@@ -223,9 +214,7 @@ class Witness:
     def committed(self, skus: Sequence[str]) -> dict[str, Decimal]:
         """How much of each SKU is committed, over all locations, as /v1 tells."""
         found = {sku: self.v1(f"inventory/{sku}") or {} for sku in skus}
-        return {
-            sku: sum((Decimal(str(place["committed"])) for place in each.get("locations", [])), Decimal(0)) for sku, each in found.items()
-        }
+        return {sku: sum((Decimal(str(place["committed"])) for place in each.get("locations", [])), Decimal(0)) for sku, each in found.items()}
 
 
 def signed(contract: WebhookContract, secret: str, topic: str, body: bytes, event_id: str) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -201,7 +204,10 @@ def _end_tree(child: subprocess.Popen[str]) -> None:
         root = psutil.Process(child.pid)
         process.end([root, *root.children(recursive=True)], grace_s=1.0)
     except psutil.NoSuchProcess:
-        return
+        pass  # it is over already; what it started may not be
+    # What was started while the list above was made belongs to the same session.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.poll()
 
 

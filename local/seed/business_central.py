@@ -33,9 +33,7 @@ def settings(spec: TenantSpec, connection: str, world: World) -> dict[str, Any]:
             "unitsOfMeasure": [{"code": code, "displayName": code.title()} for code in (units or {"EA": "EA"})],
             "locations": [{"code": code} for code in codes.values()],
             "staff_locations": [codes[place] for place, location in spec.locations.items() if location.connection == connection],
-            "taxAreas": [
-                {"code": _area(place), "displayName": place, "rates": {_TAXABLE: f"{rate}"}} for place, rate in spec.tax.rates.items()
-            ],
+            "taxAreas": [{"code": _area(place), "displayName": place, "rates": {_TAXABLE: f"{rate}"}} for place, rate in spec.tax.rates.items()],
             "accounts": [
                 {
                     "number": spec.connections[connection].settings.get("freight_account", _FREIGHT_ACCOUNT),

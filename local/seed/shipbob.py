@@ -13,17 +13,14 @@ _CHANNEL = 410_201
 
 def settings(spec: TenantSpec, connection: str, world: World) -> dict[str, Any]:
     """Configuration of the simulator: credentials, webhook secret (Standard Webhooks spelling) and seed."""
-    places = {
-        code: location for code, location in spec.locations.items() if connection in location.codes and location.connection == connection
-    }
+    places = {code: location for code, location in spec.locations.items() if connection in location.codes and location.connection == connection}
     return {
         "credentials": {"access_token": f"pat_{secrets.token_hex(20)}", "channel_id": str(_CHANNEL)},
         "webhook_secret": f"whsec_{secrets.token_hex(16)}",
         "seed": {
             "channel_name": spec.title,
             "fulfillment_centers": [
-                {"id": int(location.codes[connection]), "name": location.title, "state": location.region, "country": location.country}
-                for location in places.values()
+                {"id": int(location.codes[connection]), "name": location.title, "state": location.region, "country": location.country} for location in places.values()
             ],
             "products": [
                 {

@@ -62,10 +62,7 @@ def _variants(spec: TenantSpec, connection: str, world: World) -> list[dict[str,
 
 
 def _unmapped(spec: TenantSpec, connection: str, world: World) -> list[dict[str, Any]]:
-    return [
-        _variant(item.sku, item.title, world.list_prices[item.means], _shelf(spec, connection, world.stock[item.means]))
-        for item in world.unmapped
-    ]
+    return [_variant(item.sku, item.title, world.list_prices[item.means], _shelf(spec, connection, world.stock[item.means])) for item in world.unmapped]
 
 
 def _variant(sku: str, title: str, price: Decimal, stock: dict[str, int]) -> dict[str, Any]:

@@ -100,9 +100,7 @@ def _buyers_of(spec: TenantSpec) -> tuple[Buyer, ...]:
     for account in spec.cross_references.default_accounts.values():
         known.setdefault(account, {})
     first = next(iter(spec.locations.values()))
-    address = Place(
-        address1="100 Market Street", city="Springfield", region=first.region or "IL", postal_code="62701", country=first.country
-    )
+    address = Place(address1="100 Market Street", city="Springfield", region=first.region or "IL", postal_code="62701", country=first.country)
     return tuple(
         Buyer(
             account=account,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 
 import pytest
 from hypothesis import assume, given, settings
@@ -34,6 +35,7 @@ def levels(stock: dict[tuple[str, str], int]) -> dict[tuple[str, str], StockLeve
     return {(sku, place): StockLevel(sku=sku, location=place, on_hand=Decimal(count + 2), committed=Decimal(1), safety=Decimal(1)) for (sku, place), count in stock.items()}
 
 
+@cache
 def rules(**changes: object) -> TenantSpec:
     return spec(routing=changes)
 
@@ -216,3 +218,10 @@ def test_stock_is_never_oversold_however_orders_interleave(wanted: list[tuple[st
 @pytest.mark.parametrize("quantity", ["0", "-3"])
 def test_a_line_without_quantity_needs_nothing(quantity: str) -> None:
     assert allocate.needs_of(an_order(lines=[line("1", "BOLT", quantity, "10")]), CrossReference(spec())) == []
+
+
+def test_single_pieces_leave_room_for_whole_cases() -> None:
+    asked = [need("1", "BOLT", 10), need("2", "BOLT", 1, Fraction(12))]
+    made = allocate.assign(asked, ["CHI", "DAL"], levels({("BOLT", "CHI"): 12, ("BOLT", "DAL"): 10}), rules())
+    assert made is not None
+    assert {(one.line_id, place) for one, place, _ in made} == {("2", "CHI"), ("1", "DAL")}

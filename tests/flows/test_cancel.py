@@ -286,3 +286,16 @@ def test_shipment_while_the_cancellation_is_being_finished_is_not_swept_away() -
     world.run()
     assert world.status() != "cancelled"
     assert "CANCEL_REFUSED" in world.open_codes()
+
+
+def test_a_refused_cancellation_is_not_begun_again_by_its_repeats() -> None:
+    world = World()
+    _two_places(world)
+    world.run()
+    world.threepl.shipped_parts.add("shop-1.2")
+    for _ in range(3):
+        world.cancel()
+        world.run()
+    assert world.status() == "released"
+    assert world.audit.actions("shop-1").count("CancellationRequested") == 1
+    assert [state for state, _ in world.workflow.answers].count("Compensate") == 1

@@ -45,6 +45,22 @@ def _cancelled_after_release(world: World) -> None:
     world.run()
 
 
+def _cancelled_while_held(world: World) -> None:
+    """Nothing is to be undone: the workflow's question is answered by the very worker that got it."""
+    world.erp.accounts["C10010"] = world.erp.accounts["C10010"].model_copy(update={"balance": usd(9_990)})
+    world.place()
+    world.run()
+    world.cancel()
+    world.run()
+
+
+def _cancelled_before_it_came(world: World) -> None:
+    world.cancel()
+    world.run()
+    world.place()
+    world.run()
+
+
 def _released(world: World) -> None:
     world.place(an_order(lines=_two_places()))
     world.run()
@@ -139,6 +155,8 @@ def _refused_then_retried(world: World) -> None:
 STORIES: dict[str, tuple[Callable[[World], None], dict[str, Any]]] = {
     "split order": (_split_order, {}),
     "lost answers": (_lost_answers, {}),
+    "cancelled while held": (_cancelled_while_held, {}),
+    "cancelled before it came": (_cancelled_before_it_came, {}),
     "cancelled after release": (_cancelled_after_release, {}),
     "cancelled too late": (_cancelled_too_late, {}),
     "cancelled on the dock": (_cancelled_part_shipped, {}),

@@ -191,20 +191,20 @@ def test_a_refusal_before_its_order_is_joined() -> None:
 
 
 def test_what_arrives_between_the_look_and_the_parking_is_joined_at_once() -> None:
-    """The reservation is made right after the acknowledgement was looked up and before it is parked: nobody would ask for it again."""
+    """The part is released right after the acknowledgement was looked up and before it is parked: nobody would ask for it again."""
     world = World()
     world.tell("erp", world.acknowledgement("shop-1.1"))
     park = world.orders.park
 
-    def reserved_first(name: str, **more: Any) -> None:
+    def released_first(name: str, **more: Any) -> None:
         world.orders.park = park  # type: ignore[method-assign]
         world.place()
-        for _ in range(6):
-            world._step()
-        assert world.record().parts
+        while world._step():
+            pass
+        assert world.part("shop-1.1").released_at
         park(name, **more)
 
-    world.orders.park = reserved_first  # type: ignore[method-assign]
+    world.orders.park = released_first  # type: ignore[method-assign]
     world.run()
     assert world.part("shop-1.1").acknowledged_at is not None
 

@@ -54,6 +54,19 @@ def test_two_workers_that_complete_an_order_complete_it_once() -> None:
     assert world.audit.actions("shop-1").count("OrderCompleted") == 1
 
 
+def test_an_order_whose_status_was_left_behind_completes_all_the_same() -> None:
+    world = World()
+    world.shop.fail("ConfirmShipment", Rejected("VENDOR_REFUSED", "x"), times=9)
+    world.autopilot()
+    world.place()
+    world.run()
+    world.orders.change("shop-1", lambda current: current.model_copy(update={"status": OrderStatus.RELEASED}))
+    world.shop.faults.clear()
+    exceptions.retry(world.the_exception("VENDOR_REFUSED").exception_id, actor="jo", services=world.services, letters=world.letters)
+    world.run()
+    assert world.status() == "completed"
+
+
 @pytest.mark.parametrize("state", [EffectState.INTENDED, EffectState.UNKNOWN])
 def test_a_cancellation_waits_for_a_sales_order_nobody_knows_of(state: EffectState) -> None:
     world = released()

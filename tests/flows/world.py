@@ -144,8 +144,13 @@ SPEC: dict[str, Any] = {
 }
 
 
+ORDINARY = TenantSpec.model_validate(SPEC)
+
+
 def spec(**changes: Any) -> TenantSpec:
     """The test tenant, with top-level keys replaced (mappings are merged one level deep)."""
+    if not changes:
+        return ORDINARY
     document = json.loads(json.dumps(SPEC))
     for name, value in changes.items():
         document[name] = {**document[name], **value} if isinstance(value, dict) and isinstance(document.get(name), dict) else value

@@ -115,13 +115,13 @@ def test_only_bootstrap_imports_by_name() -> None:
 
 
 def test_money_and_quantities_are_never_floats() -> None:
-    found = []
-    for path in _shipped():
-        if path == LAYER / "http.py":
-            continue  # seconds of Retry-After, no amount
-        for node in ast.walk(_tree(path)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float":
-                found.append(f"{_named(path)}:{node.lineno}")
+    found = [
+        f"{_named(path)}:{node.lineno}"
+        for path in _shipped()
+        if path != LAYER / "http.py"  # seconds of Retry-After, no amount
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float"
+    ]
     assert not found, f"{found}: use Decimal; a foreign JSON text is read with crossdock.domain.strict_json.loads"
 
 

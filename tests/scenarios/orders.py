@@ -7,7 +7,16 @@ from typing import Any
 
 from tests.scenarios.system import Tenant, eventually
 
-IL = {"first_name": "Nora", "last_name": "Castillo", "company": "Blue Ridge Fabrication", "address1": "418 Foundry Road", "city": "Joliet", "province_code": "IL", "country_code": "US", "zip": "60432"}
+IL = {
+    "first_name": "Nora",
+    "last_name": "Castillo",
+    "company": "Blue Ridge Fabrication",
+    "address1": "418 Foundry Road",
+    "city": "Joliet",
+    "province_code": "IL",
+    "country_code": "US",
+    "zip": "60432",
+}
 RATE_IL = Decimal("0.0625")
 FREIGHT = Decimal("25.00")
 PRICES = {

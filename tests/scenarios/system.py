@@ -28,7 +28,13 @@ _numbers = count(int(time.time()) % 100_000_000 * 1000)
 def crossdock(*arguments: str, check: bool = True, timeout: float = 180) -> Any:
     """Runs the command line with ``--json`` and answers its document."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "crossdock"), *arguments, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=timeout, env={**os.environ, "NO_COLOR": "1"}, check=False
+        [str(Path(sys.executable).parent / "crossdock"), *arguments, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
     )
     if check and done.returncode != 0:
         raise AssertionError(f"crossdock {' '.join(arguments)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
@@ -68,7 +74,10 @@ class Tenant:
 
     def submit(self, document: dict[str, Any], *, key: str) -> requests.Response:
         return self.session.post(
-            self.api_url + "/v1/orders", data=json.dumps(document), headers={"x-api-key": next(iter(self.api_keys.values())), "Idempotency-Key": key, "Content-Type": "application/json"}, timeout=30
+            self.api_url + "/v1/orders",
+            data=json.dumps(document),
+            headers={"x-api-key": next(iter(self.api_keys.values())), "Idempotency-Key": key, "Content-Type": "application/json"},
+            timeout=30,
         )
 
     def order(self, order_id: str) -> dict[str, Any] | None:
@@ -83,7 +92,9 @@ class Tenant:
         try:
             return eventually(look, f"{order_id} in {statuses}", within=within)
         except AssertionError as error:
-            raise AssertionError(f"{error}\norder: {json.dumps(self.order(order_id), default=str)[:1500]}\nexceptions: {json.dumps(self.exceptions(), default=str)[:3000]}") from error
+            raise AssertionError(
+                f"{error}\norder: {json.dumps(self.order(order_id), default=str)[:1500]}\nexceptions: {json.dumps(self.exceptions(), default=str)[:3000]}"
+            ) from error
 
     def timeline(self, order_id: str) -> list[dict[str, Any]]:
         found = self.get(f"/v1/orders/{order_id}/timeline")
@@ -103,7 +114,9 @@ class Tenant:
     def sign_shopify(self, body: bytes, connection: str = "storefront") -> str:
         return base64.b64encode(hmac.new(self.webhooks[connection]["secret"].encode(), body, hashlib.sha256).digest()).decode()
 
-    def shopify(self, topic: str, document: Any, *, event_id: str | None = None, signature: str | None = None, raw: bytes | None = None, headers: dict[str, str] | None = None) -> requests.Response:
+    def shopify(
+        self, topic: str, document: Any, *, event_id: str | None = None, signature: str | None = None, raw: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> requests.Response:
         body = raw if raw is not None else json.dumps(document).encode()
         number = next(_numbers)
         sent = {

@@ -42,7 +42,8 @@ def test_a_price_that_differs_is_held_with_both_prices_shown(acme: Tenant) -> No
     acme.reaches(order_id, "cancelled")
     _untouched(acme, order_id)
     shown = eventually(
-        lambda: [order for order in acme.state("storefront")["orders"] if f"storefront-{order['id']}" == order_id and order.get("cancelled_at")], "the storefront knows that it is cancelled"
+        lambda: [order for order in acme.state("storefront")["orders"] if f"storefront-{order['id']}" == order_id and order.get("cancelled_at")],
+        "the storefront knows that it is cancelled",
     )
     assert shown
 
@@ -116,4 +117,3 @@ def test_an_edit_that_would_fail_again_is_refused_with_the_field(acme: Tenant, t
     refused = acme.cli("exceptions", "edit", record["exception_id"], "--file", str(edited), check=False)
     assert refused.get("ok") is False and refused["problems"], refused
     acme.cli("exceptions", "resolve", record["exception_id"], "--decision", "discard", "--note", "sent by the test")
-

@@ -13,7 +13,9 @@ ENDED = ("completed", "cancelled")
 
 def _all_end(tenant: Tenant, order_ids: list[str], within: float) -> None:
     def left() -> list[str]:
-        return [order_id for order_id in order_ids if not ((found := tenant.order(order_id)) and (found["status"] in ENDED or found["status"] == "held" or found["open_exceptions"]))]
+        return [
+            order_id for order_id in order_ids if not ((found := tenant.order(order_id)) and (found["status"] in ENDED or found["status"] == "held" or found["open_exceptions"]))
+        ]
 
     eventually(lambda: not left(), f"every order finished or owned by somebody; left: {left()}", within=within, every=1)
 

@@ -41,6 +41,10 @@ def test_no_order_has_two_sales_orders_and_no_part_two_3pl_orders(acme: Tenant) 
 @pytest.mark.skipif(shutil.which("uv") is None and not (Path.home() / ".local/bin/uv").exists(), reason="the contract checker runs by `uv run --script`, and uv is not installed")
 def test_recorded_traffic_keeps_to_the_vendors_contracts(system: dict[str, Tenant]) -> None:
     done = subprocess.run(
-        ["uv", "run", "--no-project", "--script", str(CHECKER), str(EXCHANGES), "--need", "shopify", "business_central", "shipbob"], capture_output=True, text=True, check=False, timeout=300
+        ["uv", "run", "--no-project", "--script", str(CHECKER), str(EXCHANGES), "--need", "shopify", "business_central", "shipbob"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

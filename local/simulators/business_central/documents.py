@@ -133,18 +133,14 @@ class Documents:
         header["discountAppliedBeforeTax"] = True
         if kind is ORDER:
             counted = [line for line in lines if line["quantity"]]
-            header["fullyShipped"] = bool(counted) and all(
-                line["shippedQuantity"] == line["quantity"] for line in counted
-            )
+            header["fullyShipped"] = bool(counted) and all(line["shippedQuantity"] == line["quantity"] for line in counted)
         if kind is INVOICE:
             header["remainingAmount"] = ZERO
         return self._books.save(kind.headers, header)
 
     def check_not_blocked(self, customer: Record, doing: str) -> None:
         if customer["blocked"] != "_x0020_":
-            raise refusals.dialog(
-                f"You cannot {doing} when Customer {customer['number']} is blocked with type {customer['blocked']}."
-            )
+            raise refusals.dialog(f"You cannot {doing} when Customer {customer['number']} is blocked with type {customer['blocked']}.")
 
     def default_quantities(self, line: Record) -> None:
         """What the vendor proposes to ship and invoice next, by the sales setup."""
@@ -264,9 +260,7 @@ class Documents:
         if number and found["number"] != number:
             raise refusals.dialog("The item values do not match to a specific Item.")
         if found["blocked"]:
-            raise refusals.field_check(
-                f"Blocked must be equal to 'No' in Item: No.={found['number']}. Current value is 'Yes'."
-            )
+            raise refusals.field_check(f"Blocked must be equal to 'No' in Item: No.={found['number']}. Current value is 'Yes'.")
         line["itemId"], line["lineObjectNumber"] = found["id"], found["number"]
         line["description"], line["description2"] = found["displayName"], found["displayName2"]
         line["taxCode"] = found["taxGroupCode"]
@@ -303,17 +297,13 @@ class Documents:
         customer = self._books.get("customers", header["customerId"]) or {}
         item = self._books.get("items", line["itemId"]) or {}
         date_field = next(name for name in ("orderDate", "invoiceDate", "creditMemoDate") if name in header)
-        return self._masters.unit_price(
-            customer, item, line["unitOfMeasureCode"], Decimal(line["quantity"]), header[date_field]
-        )
+        return self._masters.unit_price(customer, item, line["unitOfMeasureCode"], Decimal(line["quantity"]), header[date_field])
 
     def _set_unit(self, line: Record, values: dict[str, Any]) -> None:
         if "unitOfMeasureId" not in values and "unitOfMeasureCode" not in values:
             return
         key, code = values.get("unitOfMeasureId", NO_ID), values.get("unitOfMeasureCode", "")
-        unit = (
-            self._books.get("unitsOfMeasure", key) if key != NO_ID else self._books.first("unitsOfMeasure", code=code)
-        )
+        unit = self._books.get("unitsOfMeasure", key) if key != NO_ID else self._books.first("unitsOfMeasure", code=code)
         if unit is None or (code and unit["code"] != code):
             raise refusals.no_such_relation("Unit of Measure Code", "Sales Line", code or key, "Unit of Measure")
         if line["lineType"] == "Item":
@@ -339,9 +329,7 @@ class Documents:
         if quantity <= 0:
             raise refusals.field_check("Quantity must be positive in Sales Line.")
         if kind is ORDER and quantity < max(line["shippedQuantity"], line["invoicedQuantity"]):
-            raise refusals.field_check(
-                f"Quantity must not be less than the Quantity Shipped {line['shippedQuantity']} in Sales Line."
-            )
+            raise refusals.field_check(f"Quantity must not be less than the Quantity Shipped {line['shippedQuantity']} in Sales Line.")
         line["quantity"] = quantity
 
     def _set_discount(self, line: Record, values: dict[str, Any]) -> None:
@@ -389,8 +377,7 @@ class Documents:
     def _check_line_removable(self, kind: Kind, header: Record, line: Record) -> None:
         if kind is ORDER and line["shippedQuantity"] != line["invoicedQuantity"]:
             raise refusals.field_check(
-                "Qty. Shipped Not Invoiced must be equal to '0' in Sales Line: Document Type=Order, "
-                f"Document No.={header['number']}, Line No.={line['sequence']}."
+                f"Qty. Shipped Not Invoiced must be equal to '0' in Sales Line: Document Type=Order, Document No.={header['number']}, Line No.={line['sequence']}."
             )
 
     def _check_open(self, kind: Kind, header: Record) -> None:

@@ -36,13 +36,9 @@ class MasterWrites:
             raise refusals.dialog('A "displayName" must be provided.')
         key = _UNIQUE.get(entity.set_name, "code")
         if key == "number" and not values.get("number"):
-            values["number"] = self._books.next_number(
-                f"{entity.set_name}_number", entity.set_name[0].upper() + "{:05d}"
-            )
+            values["number"] = self._books.next_number(f"{entity.set_name}_number", entity.set_name[0].upper() + "{:05d}")
         if not values.get(key):
-            raise refusals.Refused(
-                400, "BadRequest_RequiredParamNotProvided", f"Field '{key}' must not be blank or empty."
-            )
+            raise refusals.Refused(400, "BadRequest_RequiredParamNotProvided", f"Field '{key}' must not be blank or empty.")
         same = {key: values[key], **({"itemId": values.get("itemId", NO_ID)} if "itemId" in entity.fields else {})}
         if self._books.first(entity.set_name, **same):
             raise refusals.same_key(entity.table, f"{key}='{values[key]}'")
@@ -93,8 +89,5 @@ class MasterWrites:
             if entity.set_name == "customers" and self._books.first(set_name, **{field_name: record["id"]}):
                 raise refusals.dialog(f"You cannot delete Customer {record['number']}: there are documents for it.")
         if entity.set_name == "items" and self._books.first("salesOrderLines", itemId=record["id"]):
-            raise refusals.dialog(
-                f"You cannot delete Item {record['number']} because there is at least one outstanding "
-                "Sales Order that includes this item."
-            )
+            raise refusals.dialog(f"You cannot delete Item {record['number']} because there is at least one outstanding Sales Order that includes this item.")
         self._books.remove(entity.set_name, record["id"])

@@ -200,9 +200,7 @@ class Masters:
         code = location["code"] if location else ""
         held = Decimal(str(item.get("_stock", {}).get(code, 0)))
         if quantity < 0 and held + quantity < 0 and self.setup["prevent_negative_inventory"]:
-            raise refusals.dialog(
-                f"You have insufficient quantity of Item {item['number']} on inventory at location '{code}'."
-            )
+            raise refusals.dialog(f"You have insufficient quantity of Item {item['number']} on inventory at location '{code}'.")
         stock = {**item.get("_stock", {}), code: held + quantity}
         total = sum((Decimal(str(value)) for value in stock.values()), Decimal(0))
         self._books.set_calculated("items", item_id, _stock=stock, inventory=total)
@@ -217,11 +215,7 @@ class Masters:
         """Add a sales price, or replace the one of the same customer, item, unit, quantity and start."""
         new = _sales_price(price)
         key = ("customer", "item", "unit", "minimum_quantity", "starting")
-        kept = [
-            old
-            for old in (self._beside.get("sales_prices") or {"prices": []})["prices"]
-            if [str(old[name]) for name in key] != [str(new[name]) for name in key]
-        ]
+        kept = [old for old in (self._beside.get("sales_prices") or {"prices": []})["prices"] if [str(old[name]) for name in key] != [str(new[name]) for name in key]]
         self._beside.put("sales_prices", {"prices": [*kept, new]})
 
     def beside(self) -> dict[str, Any]:

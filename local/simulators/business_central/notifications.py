@@ -59,9 +59,7 @@ class Notifications:
         values = checked(entity, dict(body))
         for name in ("notificationUrl", "resource"):
             if not values.get(name):
-                raise refusals.Refused(
-                    400, "BadRequest_RequiredParamNotProvided", f"Field '{name}' must not be blank or empty."
-                )
+                raise refusals.Refused(400, "BadRequest_RequiredParamNotProvided", f"Field '{name}' must not be blank or empty.")
         self._set_name(values["resource"])
         if books.first("subscriptions", notificationUrl=values["notificationUrl"], resource=values["resource"]):
             raise refusals.same_key("Webhook Subscription", f"Endpoint='{values['resource']}'")
@@ -78,9 +76,7 @@ class Notifications:
 
     def _confirmed(self, books: Books, record: Record, *, new: bool) -> Record:
         if not self.handshake(record["notificationUrl"], secrets.token_urlsafe(24)):
-            raise refusals.dialog(
-                "The subscriber did not return the validation token: the subscription is not registered."
-            )
+            raise refusals.dialog("The subscriber did not return the validation token: the subscription is not registered.")
         expires = self._ctx.clock.now() + LIFETIME
         record["expirationDateTime"] = f"{expires:%Y-%m-%dT%H:%M:%SZ}"
         record["systemModifiedAt"] = books.stamp()
@@ -115,11 +111,7 @@ class Notifications:
         for resource in self._gathered.keys():  # noqa: SIM118 - a collection, not a dict
             self._gathered.delete(resource)
         for target, subscriptions in self._listeners(books).items():
-            values = [
-                _notification(change, subscriptions[change["set"]])
-                for change in changes
-                if change["set"] in subscriptions
-            ]
+            values = [_notification(change, subscriptions[change["set"]]) for change in changes if change["set"] in subscriptions]
             if values:
                 topic = "+".join(sorted({change["set"] for change in changes if change["set"] in subscriptions}))
                 self._ctx.webhooks.send(topic, {"value": values}, target=target)

@@ -67,9 +67,7 @@ def parse_query(entity: Entity, options: Mapping[str, str], *, single: bool = Fa
     """Check the options of a GET. Raises Refused for what the vendor does not know or understand."""
     for name in options:
         if name.startswith("$") and name not in (_SINGLE_OPTIONS if single else _OPTIONS):
-            raise refusals.Refused(
-                400, "BadRequest_InvalidRequestUrl", f"The query parameter '{name}' is not supported."
-            )
+            raise refusals.Refused(400, "BadRequest_InvalidRequestUrl", f"The query parameter '{name}' is not supported.")
     text = options.get("$filter")
     count = options.get("$count", "false")
     if count not in ("true", "false"):
@@ -112,9 +110,7 @@ def _whole_number(option: str, text: str | None) -> int | None:
 def _property(entity: Entity, name: str) -> Field:
     found = entity.fields.get(name)
     if found is None:
-        raise refusals.bad_request(
-            f"Could not find a property named '{name}' on type 'Microsoft.NAV.{entity.set_name}'."
-        )
+        raise refusals.bad_request(f"Could not find a property named '{name}' on type 'Microsoft.NAV.{entity.set_name}'.")
     return found
 
 
@@ -145,9 +141,7 @@ def _expands(entity: Entity, text: str | None) -> tuple[Expand, ...]:
     for name, options in _expand_parts(text):
         target = entity.expands.get(name)
         if target is None:
-            raise refusals.bad_request(
-                f"Could not find a property named '{name}' on type 'Microsoft.NAV.{entity.set_name}'."
-            )
+            raise refusals.bad_request(f"Could not find a property named '{name}' on type 'Microsoft.NAV.{entity.set_name}'.")
         select: tuple[str, ...] | None = None
         for option in options.split(";") if options else []:
             key, _, value = option.partition("=")
@@ -288,10 +282,7 @@ def _unquoted(literal: str) -> str:
 def _literal(found: Field, literal: str) -> Any:
     value = _parsed(found, literal)
     if value is None:
-        raise refusals.bad_request(
-            f"A binary operator with incompatible types was detected: '{found.name}' of kind {found.kind} "
-            f"cannot be compared with {literal}."
-        )
+        raise refusals.bad_request(f"A binary operator with incompatible types was detected: '{found.name}' of kind {found.kind} cannot be compared with {literal}.")
     return value
 
 

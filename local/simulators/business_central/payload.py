@@ -39,8 +39,7 @@ def checked(entity: Entity, body: dict[str, Any], *, children: frozenset[str] = 
         found = entity.fields.get(name)
         if found is None:
             raise refusals.bad_request(
-                f"The property '{name}' does not exist on type 'Microsoft.NAV.{entity.set_name}'. "
-                "Make sure to only use property names that are defined by the type."
+                f"The property '{name}' does not exist on type 'Microsoft.NAV.{entity.set_name}'. Make sure to only use property names that are defined by the type."
             )
         if name in entity.read_only:
             raise refusals.read_only(name)
@@ -72,9 +71,7 @@ def blank_record(entity: Entity) -> dict[str, Any]:
 def _value(found: Field, value: Any) -> Any:
     if value is None:
         if not found.nullable:
-            raise refusals.Refused(
-                400, "BadRequest_RequiredParamNotProvided", f"Field '{found.name}' must not be blank or empty."
-            )
+            raise refusals.Refused(400, "BadRequest_RequiredParamNotProvided", f"Field '{found.name}' must not be blank or empty.")
         return blank(found)
     if found.kind == "text":
         return _text(found, value)
@@ -129,6 +126,4 @@ def _is_moment(kind: str, value: str) -> bool:
 def _cannot_convert(found: Field, value: Any) -> refusals.Refused:
     kinds = {"text": "String", "guid": "Guid", "decimal": "Decimal", "bool": "Boolean", "date": "Date"}
     kind = kinds.get(found.kind, found.kind.capitalize())
-    return refusals.bad_request(
-        f"Cannot convert the literal '{value}' to the expected type 'Edm.{kind}' (property '{found.name}')."
-    )
+    return refusals.bad_request(f"Cannot convert the literal '{value}' to the expected type 'Edm.{kind}' (property '{found.name}').")

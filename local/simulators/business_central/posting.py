@@ -105,15 +105,9 @@ class Posting:
             outstanding = Decimal(line["quantity"]) - Decimal(line["shippedQuantity"])
             if ship.get(line["id"], ZERO) > outstanding:
                 raise refusals.dialog(f"You cannot ship more than {outstanding} units.")
-        complete = all(
-            ship.get(line["id"], ZERO) == Decimal(line["quantity"]) - Decimal(line["shippedQuantity"])
-            for line in lines
-            if line["quantity"]
-        )
+        complete = all(ship.get(line["id"], ZERO) == Decimal(line["quantity"]) - Decimal(line["shippedQuantity"]) for line in lines if line["quantity"])
         if any(ship.values()) and not order["partialShipping"] and not complete:
-            raise refusals.dialog(
-                "This document cannot be shipped completely. Change the value in the Shipping Advice field to Partial."
-            )
+            raise refusals.dialog("This document cannot be shipped completely. Change the value in the Shipping Advice field to Partial.")
 
     def _ship(self, order: Record, lines: list[Record], ship: Mapping[str, Decimal], comments: Sequence[str]) -> Record:
         shipment = self._posted_header("salesShipments", order)

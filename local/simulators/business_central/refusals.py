@@ -48,8 +48,7 @@ def no_such_relation(field_name: str, table: str, value: str, related: str) -> R
     return Refused(
         400,
         "Internal_InvalidTableRelation",
-        f"The field {field_name} of table {table} contains a value ({value}) "
-        f"that cannot be found in the related table ({related}).",
+        f"The field {field_name} of table {table} contains a value ({value}) that cannot be found in the related table ({related}).",
     )
 
 
@@ -75,8 +74,7 @@ def method_not_allowed(method: str, entity_set: str) -> Refused:
     return Refused(
         405,
         "BadRequest_MethodNotAllowed",
-        f"'{method}' requests for '{entity_set}' of EdmType 'Entity' are not allowed "
-        "within Microsoft Dynamics 365 Business Central OData web services.",
+        f"'{method}' requests for '{entity_set}' of EdmType 'Entity' are not allowed within Microsoft Dynamics 365 Business Central OData web services.",
     )
 
 
@@ -84,8 +82,7 @@ def missing_concurrency_token() -> Refused:
     return Refused(
         400,
         "BadRequest_InvalidToken",
-        "Could not validate the client concurrency token required by the service. "
-        "Please provide a valid token in the client request.",
+        "Could not validate the client concurrency token required by the service. Please provide a valid token in the client request.",
     )
 
 

@@ -41,11 +41,7 @@ class BusinessCentral(Simulator):
 
     def __init__(self, config: Config, ctx: Context) -> None:
         super().__init__(config, ctx)
-        missing = [
-            name
-            for name in ("aad_tenant", "environment", "company_id", "client_id", "client_secret")
-            if not config.credentials.get(name)
-        ]
+        missing = [name for name in ("aad_tenant", "environment", "company_id", "client_id", "client_secret") if not config.credentials.get(name)]
         if missing:
             raise ValueError(f"business_central credentials lack {', '.join(missing)}")
         self._company_id = str(config.credentials["company_id"]).lower()
@@ -141,10 +137,7 @@ class BusinessCentral(Simulator):
         if found is None:
             raise refusals.no_such_segment(call.path.strip("/").split("/")[0])
         credentials = self.config.credentials
-        if (
-            found["tenant"] not in (None, credentials["aad_tenant"])
-            or found["environment"].lower() != str(credentials["environment"]).lower()
-        ):
+        if found["tenant"] not in (None, credentials["aad_tenant"]) or found["environment"].lower() != str(credentials["environment"]).lower():
             raise refusals.Refused(404, "NoEnvironment", "The environment does not exist.")
         if not self._sign_in.knows(call.headers.get("authorization", "")):
             raise refusals.wrong_credentials()
@@ -243,9 +236,7 @@ class BusinessCentral(Simulator):
 
     def _act(self, request: _Request, entity: Entity, record: Record, action: str) -> Answer:
         if action not in entity.actions:
-            raise refusals.Refused(
-                400, "BadRequest_MethodNotImplemented", f"Entity does not support the bound action '{action}'."
-            )
+            raise refusals.Refused(400, "BadRequest_MethodNotImplemented", f"Entity does not support the bound action '{action}'.")
         if request.method != "POST":
             raise refusals.method_not_allowed(request.method, entity.set_name)
         if request.call.body.strip() not in (b"", b"{}"):

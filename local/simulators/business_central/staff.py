@@ -66,11 +66,7 @@ class Staff:
         else:
             location = self._books.first("locations", code=body["location"]) if "location" in body else None
             chosen = self._open_lines(order["id"], every=True)
-            ship = {
-                line["id"]: _outstanding(line)
-                for line in chosen
-                if location is None or line["locationId"] == location["id"]
-            }
+            ship = {line["id"]: _outstanding(line) for line in chosen if location is None or line["locationId"] == location["id"]}
         tracking = body.get("tracking")
         comments: tuple[str, ...] = ()
         if tracking:
@@ -147,11 +143,7 @@ class Staff:
     def _open_lines(self, order_id: str, *, every: bool = False) -> list[Record]:
         codes = self._masters.staff_locations
         own = {location["id"] for location in self._books.all("locations") if location["code"] in codes}
-        return [
-            line
-            for line in self._books.lines(ORDER.lines, order_id)
-            if line["lineType"] == "Item" and _outstanding(line) > 0 and (every or line["locationId"] in own)
-        ]
+        return [line for line in self._books.lines(ORDER.lines, order_id) if line["lineType"] == "Item" and _outstanding(line) > 0 and (every or line["locationId"] in own)]
 
     def _on_shelf(self, line: Record) -> Decimal:
         item = self._books.get("items", line["itemId"]) or {}

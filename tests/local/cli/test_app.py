@@ -64,9 +64,7 @@ def test_every_command_on_a_stack_takes_tenant_profile_and_region() -> None:
             assert {"--tenant", "--profile", "--region"} <= options, path
 
 
-@pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["orders"], ["orders", "show"], ["dlq", "peek", "sideways"], ["orders", "list", "--limit", "0"], []]
-)
+@pytest.mark.parametrize("arguments", [["nonsense"], ["orders"], ["orders", "show"], ["dlq", "peek", "sideways"], ["orders", "list", "--limit", "0"], []])
 def test_a_wrong_call_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(arguments) == 2
     assert capsys.readouterr().err

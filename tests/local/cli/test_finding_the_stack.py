@@ -43,9 +43,7 @@ class MemoryCloudFormation:
     def paginate(self, StackName: str | None = None) -> list[dict[str, Any]]:  # noqa: N803 - the service's own name
         found = [each for each in self._stacks if StackName in (None, each["StackName"])]
         if StackName is not None and not found:
-            raise ClientError(
-                {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}, "DescribeStacks"
-            )
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}, "DescribeStacks")
         return [{"Stacks": [each]} for each in found]
 
 
@@ -92,3 +90,15 @@ def test_which_stack_is_a_usage_error_with_one_document(monkeypatch: pytest.Monk
 
     assert app.run(["balance", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "STACK_NOT_FOUND"
+
+
+def test_a_real_accounts_settings_do_not_leak_into_the_local_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    surroundings = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "real", "PATH": "/bin"}
+    monkeypatch.setattr("local.cli.stack.os.environ", surroundings)
+
+    stack.use_engine("http://127.0.0.1:4566")
+
+    assert "AWS_PROFILE" not in surroundings
+    assert "AWS_SESSION_TOKEN" not in surroundings
+    assert surroundings["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+    assert surroundings["PATH"] == "/bin"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.exception_record import QueueName
 from local.cli.options import UsageProblem
 from local.cli.replay import moment
@@ -21,9 +22,11 @@ def test_a_replayed_order_is_the_same_order_with_no_effect_repeated(world: World
     before = world.effects_done()
 
     found = crossdock("replay", "--connection", "shop", "--since", "2020-01-01", "--rate", "100", "--json")
+    waiting = [note.delivery_id for note in world.deliveries.every() if note.status is DeliveryStatus.RECEIVED]
     world.run()
 
     assert found.document["sent"] == found.document["matched"] == 1
+    assert waiting == found.document["deliveries"], "open again before its message goes out, so that the watch would find it"
     assert world.effects_done() == before
     assert world.status() == "completed"
     assert world.balance().adds_up

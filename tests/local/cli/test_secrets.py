@@ -17,9 +17,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
-def test_a_value_comes_from_standard_input_and_is_never_shown(
-    crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_value_comes_from_standard_input_and_is_never_shown(crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch) -> None:
     deployed.secret = {"erp": {"token": "old"}, "shop": {"token": "kept"}}
     typed(monkeypatch, "the new one\n")
 
@@ -31,9 +29,7 @@ def test_a_value_comes_from_standard_input_and_is_never_shown(
     assert "the new one" not in found.out + found.said + status.out + status.said
 
 
-def test_a_field_that_the_connector_does_not_need_is_refused(
-    crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_field_that_the_connector_does_not_need_is_refused(crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "x")
 
     assert crossdock("secrets", "set", "--connection", "erp", "--field", "pasword").code == 2
@@ -66,9 +62,7 @@ def test_a_rotation_keeps_the_previous_webhook_secret(crossdock: Crossdock, depl
     assert datetime.fromisoformat(standing["rotated_at"]).tzinfo is not None
 
 
-def test_a_secret_made_here_is_printed_once_for_the_vendor(
-    crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_made_here_is_printed_once_for_the_vendor(crossdock: Crossdock, deployed: MemoryStack, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "")
 
     found = crossdock("secrets", "rotate", "--connection", "shop", "--json")

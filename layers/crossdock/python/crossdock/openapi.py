@@ -76,7 +76,11 @@ def _schemas() -> dict[str, Any]:
         "Timeline": _object(
             ["order_id", "entries", "chain"],
             order_id=_STRING,
-            entries=_list(_object(["sequence", "at", "actor", "action", "summary", "hash"], sequence={"type": "integer"}, at=_TIME, actor=_STRING, action=_STRING, summary=_STRING, hash=_STRING)),
+            entries=_list(
+                _object(
+                    ["sequence", "at", "actor", "action", "summary", "hash"], sequence={"type": "integer"}, at=_TIME, actor=_STRING, action=_STRING, summary=_STRING, hash=_STRING
+                )
+            ),
             chain=_object(["whole"], whole={"type": "boolean"}),
         ),
         "Inventory": _object(
@@ -142,7 +146,11 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": {
             "/orders": {
-                "get": {"operationId": "listOrders", "parameters": [limit, _in_query("status", {"enum": [status.value for status in OrderStatus]})], "responses": _listing("orders", "OrderSummary")},
+                "get": {
+                    "operationId": "listOrders",
+                    "parameters": [limit, _in_query("status", {"enum": [status.value for status in OrderStatus]})],
+                    "responses": _listing("orders", "OrderSummary"),
+                },
                 "post": {
                     "operationId": "submitOrder",
                     "parameters": [{"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}],
@@ -154,7 +162,13 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
             "/orders/{id}/timeline": {"get": {"operationId": "getTimeline", "parameters": [_in_path("id")], "responses": _answers("Timeline", extra=("404",))}},
             "/inventory/{sku}": {"get": {"operationId": "getInventory", "parameters": [_in_path("sku")], "responses": _answers("Inventory", extra=("404",))}},
             "/shipments/{id}": {"get": {"operationId": "getShipment", "parameters": [_in_path("id")], "responses": _answers("Shipment", extra=("404",))}},
-            "/exceptions": {"get": {"operationId": "listExceptions", "parameters": [limit, _in_query("status", {"enum": ["open", "resolved"]})], "responses": _listing("exceptions", "Exception")}},
+            "/exceptions": {
+                "get": {
+                    "operationId": "listExceptions",
+                    "parameters": [limit, _in_query("status", {"enum": ["open", "resolved"]})],
+                    "responses": _listing("exceptions", "Exception"),
+                }
+            },
             "/health": {"get": {"operationId": "getHealth", "responses": _answers("Health")}},
             "/openapi.json": {"get": {"operationId": "getContract", "responses": _answers(None)}},
         },

@@ -100,9 +100,7 @@ class Desk:
             **changes,
         }
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        return self.harness.call(
-            "POST", "/acme.example/oauth2/v2.0/token", headers=headers, body=urlencode(form).encode()
-        )
+        return self.harness.call("POST", "/acme.example/oauth2/v2.0/token", headers=headers, body=urlencode(form).encode())
 
     def call(self, method: str, path: str, body: Any = None, *, etag: str | None = None, **headers: str) -> Answer:
         """`path` below the company; bad calls of the tests are marked so that they are not recorded."""

@@ -109,9 +109,7 @@ def test_a_client_may_ask_for_smaller_pages_and_survives_a_vanished_record(desk:
 
 def test_expanded_lines_carry_their_own_selection_and_tokens(desk: Desk) -> None:
     order = desk.order({"lineObjectNumber": "BOLT", "quantity": 1})
-    shown = desk.get(
-        f"salesOrders({order['id']})", expand="salesOrderLines($select=sequence,quantity)", select="number"
-    )
+    shown = desk.get(f"salesOrders({order['id']})", expand="salesOrderLines($select=sequence,quantity)", select="number")
 
     assert set(shown) == {"@odata.context", "@odata.etag", "id", "number", "salesOrderLines"}
     assert set(shown["salesOrderLines"][0]) == {"@odata.etag", "id", "sequence", "quantity"}

@@ -102,7 +102,4 @@ def test_a_credit_limit_is_shown_and_paid_invoices_leave_the_balance(desk: Desk)
 def test_a_foreign_currency_is_taken_by_code_or_id(desk: Desk) -> None:
     order = desk.order({"lineObjectNumber": "BOLT", "quantity": 1}, currencyCode="EUR")
     assert order["currencyId"] == id_of("currencies", "EUR")
-    assert (
-        desk.order({"lineObjectNumber": "BOLT", "quantity": 1}, currencyId=id_of("currencies", "EUR"))["currencyCode"]
-        == "EUR"
-    )
+    assert desk.order({"lineObjectNumber": "BOLT", "quantity": 1}, currencyId=id_of("currencies", "EUR"))["currencyCode"] == "EUR"

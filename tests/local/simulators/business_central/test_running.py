@@ -215,9 +215,7 @@ def test_it_is_a_real_server(tmp_path: Path) -> None:
         connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=5)
         form = "grant_type=client_credentials&client_id=5a6b7c8d-0000-4000-8000-000000000001"
         form += "&client_secret=a+secret+of+the+tests&scope=https://api.businesscentral.dynamics.com/.default"
-        connection.request(
-            "POST", "/acme.example/oauth2/v2.0/token", form, {"content-type": "application/x-www-form-urlencoded"}
-        )
+        connection.request("POST", "/acme.example/oauth2/v2.0/token", form, {"content-type": "application/x-www-form-urlencoded"})
         token = json.loads(connection.getresponse().read())["access_token"]
         path = f"{ROOT}/companies({COMPANY})/items?$filter=number%20eq%20'BOLT'"
         connection.request("GET", path, headers={"authorization": f"Bearer {token}"})
@@ -227,9 +225,7 @@ def test_it_is_a_real_server(tmp_path: Path) -> None:
     assert desk.stock("BOLT") == 150
 
 
-@pytest.mark.skipif(
-    not CHECKER.exists() or shutil.which("uv") is None, reason="../shared/contracts is not here, or uv is not"
-)
+@pytest.mark.skipif(not CHECKER.exists() or shutil.which("uv") is None, reason="../shared/contracts is not here, or uv is not")
 def test_recorded_traffic_keeps_the_vendors_contract(desk: Desk, tmp_path: Path) -> None:
     simulator = desk.harness.simulator
     assert isinstance(simulator, BusinessCentral)

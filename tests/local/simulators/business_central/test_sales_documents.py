@@ -108,9 +108,7 @@ def test_the_same_external_number_twice_is_two_orders(desk: Desk) -> None:
         ({"salesOrderLines": {"quantity": 1}}, "BadRequest", "Invalid Request Body"),
     ],
 )
-def test_a_wrong_header_is_refused_and_leaves_nothing(
-    desk: Desk, header: dict[str, Any], code: str, words: str
-) -> None:
+def test_a_wrong_header_is_refused_and_leaves_nothing(desk: Desk, header: dict[str, Any], code: str, words: str) -> None:
     status, found, message = desk.bad("POST", "salesOrders", {"customerNumber": "C-1", **header})
 
     assert (status, found) == (400, code)

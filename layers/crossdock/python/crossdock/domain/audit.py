@@ -48,7 +48,14 @@ def broken_links(entries: Sequence[AuditEntry]) -> list[str]:
         if entry.previous != previous:
             found.append(f"entry {position}: does not follow the entry before it")
         expected = _digest(
-            subject=entry.subject, sequence=entry.sequence, at=rfc3339(entry.at), actor=entry.actor, action=entry.action, summary=entry.summary, details=entry.details, previous=entry.previous
+            subject=entry.subject,
+            sequence=entry.sequence,
+            at=rfc3339(entry.at),
+            actor=entry.actor,
+            action=entry.action,
+            summary=entry.summary,
+            details=entry.details,
+            previous=entry.previous,
         )
         if entry.hash != expected:
             found.append(f"entry {position} ({entry.action}): its content was changed")

@@ -128,7 +128,11 @@ def price_hold(order: Order, prices: Mapping[str, Price | None], spec: TenantSpe
     unknown = [line.sku for line in order.lines if prices.get(line.line_id) is None]
     if unknown:
         return Hold(
-            HoldKind.SKU, "UNKNOWN_SKU", f"the ERP does not know or does not sell {', '.join(sorted(set(unknown)))}", "create or unblock the item in the ERP, then retry", {"skus": ", ".join(sorted(set(unknown)))}
+            HoldKind.SKU,
+            "UNKNOWN_SKU",
+            f"the ERP does not know or does not sell {', '.join(sorted(set(unknown)))}",
+            "create or unblock the item in the ERP, then retry",
+            {"skus": ", ".join(sorted(set(unknown)))},
         )
     differing: dict[str, str] = {}
     for line, price in ((line, price) for line in order.lines if (price := prices[line.line_id]) is not None):
@@ -146,7 +150,13 @@ def price_hold(order: Order, prices: Mapping[str, Price | None], spec: TenantSpe
 
 def credit_hold(order: Order, standing: CreditStanding | None, account: str) -> Hold | None:
     if standing is None:
-        return Hold(HoldKind.CUSTOMER, "UNKNOWN_CUSTOMER", f"the ERP has no account {account}", "create the account in the ERP or correct the cross-reference, then retry", {"account": account})
+        return Hold(
+            HoldKind.CUSTOMER,
+            "UNKNOWN_CUSTOMER",
+            f"the ERP has no account {account}",
+            "create the account in the ERP or correct the cross-reference, then retry",
+            {"account": account},
+        )
     if standing.blocked:
         return Hold(HoldKind.CREDIT, "CUSTOMER_BLOCKED", f"account {account} is blocked in the ERP", "clear the block with finance, then retry or approve", {"account": account})
     if standing.limit is None:
@@ -181,5 +191,3 @@ def erp_total_hold(order: Order, erp_total: Money | None, spec: TenantSpec) -> H
         "correct the sales order (tax area, prices, freight) and retry, or approve the difference",
         {"storefront": str(order.total), "erp": str(erp_total)},
     )
-
-

@@ -201,9 +201,7 @@ def parts_of(order: Order, made: Assignment, locations: list[str], spec: TenantS
                 part_id=f"{order.order_id}.{number}",
                 location=location,
                 connection=spec.locations[location].connection,
-                lines=tuple(
-                    PartLine(line_id=need.line_id, sku=need.sku, quantity=_ordered(need, base), base_quantity=base) for need, base in lines
-                ),
+                lines=tuple(PartLine(line_id=need.line_id, sku=need.sku, quantity=_ordered(need, base), base_quantity=base) for need, base in lines),
             )
         )
     return parts

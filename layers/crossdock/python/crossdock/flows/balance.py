@@ -100,13 +100,17 @@ def _orders(services: Services) -> Side:
                 missing.append(f"order {record.order_id} is held but nobody is asked")
         elif opened:
             exception += 1
-        elif record.status is OrderStatus.ANNOUNCED or services.workflow.running(record.order_id):
-            in_flight += 1
-        elif services.workflow.running(record.order_id) is None and services.queues.depth(QueueName.WORK) > 0:
+        elif record.status is OrderStatus.ANNOUNCED or _on_its_way(record.order_id, services):
             in_flight += 1
         else:
             missing.append(f"order {record.order_id} is {record.status.value}, its workflow does not run and no exception is open")
     return Side(accepted, done, held, exception, in_flight, tuple(missing))
+
+
+def _on_its_way(order_id: str, services: Services) -> bool:
+    """Its workflow runs; or it has none yet, and what starts it may stand in the work queue."""
+    running = services.workflow.running(order_id)
+    return services.queues.depth(QueueName.WORK) > 0 if running is None else running
 
 
 def _orphans(services: Services) -> tuple[str, ...]:

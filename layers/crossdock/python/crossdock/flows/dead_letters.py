@@ -144,7 +144,12 @@ def _after(letter: Letter, actor: str, services: Services) -> None:
         return
     services.exceptions.change(name, lambda current: current.model_copy(update={"status": ExceptionStatus.RETRYING}) if not current.closed else None)
     services.audit.append(
-        standing.order_id or standing.subject, actor=actor, action="MessageRedriven", summary=f"{standing.code}: sent round again from the dead letters", details={"exception_id": name}, at=services.clock.now()
+        standing.order_id or standing.subject,
+        actor=actor,
+        action="MessageRedriven",
+        summary=f"{standing.code}: sent round again from the dead letters",
+        details={"exception_id": name},
+        at=services.clock.now(),
     )
 
 

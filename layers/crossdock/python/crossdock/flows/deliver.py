@@ -67,7 +67,12 @@ def _not_applicable(message: OutboundMessage, record: OrderRecord, services: Ser
     else:
         raise NeedsPerson("COMMAND_NOT_SUPPORTED", f"{message.connection} cannot execute {message.command}", remedy="change the connection in the tenant file")
     services.audit.append(
-        record.order_id, actor=raise_exception.SYSTEM, action=f"{message.command}NotApplicable", summary=f"{message.connection} takes no {message.command}", details={}, at=services.clock.now()
+        record.order_id,
+        actor=raise_exception.SYSTEM,
+        action=f"{message.command}NotApplicable",
+        summary=f"{message.connection} takes no {message.command}",
+        details={},
+        at=services.clock.now(),
     )
 
 
@@ -137,7 +142,12 @@ def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessa
     except UnknownOutcome as error:
         services.effects.mark_unknown(effect, str(error), now=services.clock.now())
         services.audit.append(
-            message.order_id or effect.key, actor=raise_exception.SYSTEM, action="EffectUnknown", summary=f"{message.command} to {message.connection}: {error.detail}"[:500], details={}, at=services.clock.now()
+            message.order_id or effect.key,
+            actor=raise_exception.SYSTEM,
+            action="EffectUnknown",
+            summary=f"{message.command} to {message.connection}: {error.detail}"[:500],
+            details={},
+            at=services.clock.now(),
         )
         error.after_seconds = error.after_seconds or SETTLE_SECONDS + 1
         raise
@@ -170,7 +180,9 @@ def _recorded(message: OutboundMessage, receipt: Receipt, services: Services) ->
     progress.advance(message.order_id or "", services)
 
 
-def _change(message: OutboundMessage, services: Services, *, action: str, summary: str, details: dict[str, str], decide: Callable[[OrderRecord], OrderRecord | None]) -> OrderRecord:
+def _change(
+    message: OutboundMessage, services: Services, *, action: str, summary: str, details: dict[str, str], decide: Callable[[OrderRecord], OrderRecord | None]
+) -> OrderRecord:
     """Changes the order and, the first time, says so in the audit."""
     now = services.clock.now()
     changed = False
@@ -204,7 +216,9 @@ def _sales_order_created(message: OutboundMessage, receipt: Receipt, services: S
 
     for reference in {receipt.external_id, receipt.number} - {""}:
         services.orders.refer(message.connection, reference, message.order_id or "")
-    record = _change(message, services, action="SalesOrderPosted", summary=f"sales order {receipt.number}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=post)
+    record = _change(
+        message, services, action="SalesOrderPosted", summary=f"sales order {receipt.number}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=post
+    )
     progress.rejoin({receipt.external_id, receipt.number} - {""}, record.order_id, services)
     order_flow.hold_difference(record, services)
 
@@ -215,7 +229,14 @@ def _sales_order_cancelled(message: OutboundMessage, receipt: Receipt, services:
             return None
         return current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"cancelled": True})})
 
-    _change(message, services, action="SalesOrderCancelled", summary=f"sales order {receipt.number or receipt.external_id} cancelled in the ERP{_found(receipt)}", details={"external_id": receipt.external_id}, decide=cancel)
+    _change(
+        message,
+        services,
+        action="SalesOrderCancelled",
+        summary=f"sales order {receipt.number or receipt.external_id} cancelled in the ERP{_found(receipt)}",
+        details={"external_id": receipt.external_id},
+        decide=cancel,
+    )
 
 
 def _released(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -232,7 +253,12 @@ def _released(message: OutboundMessage, receipt: Receipt, services: Services) ->
 
     services.orders.refer(message.connection, receipt.external_id, message.order_id or "", part_id)
     record = _change(
-        message, services, action="FulfillmentReleased", summary=f"part {part_id} released to {message.connection}{_found(receipt)}", details={"part": part_id, "external_id": receipt.external_id}, decide=release
+        message,
+        services,
+        action="FulfillmentReleased",
+        summary=f"part {part_id} released to {message.connection}{_found(receipt)}",
+        details={"part": part_id, "external_id": receipt.external_id},
+        decide=release,
     )
     progress.rejoin({part_id, receipt.external_id} - {""}, record.order_id, services)
     if receipt.acknowledged:
@@ -247,7 +273,14 @@ def _fulfillment_cancelled(message: OutboundMessage, receipt: Receipt, services:
             return None
         return progress.replace_part(current, part.model_copy(update={"status": PartStatus.CANCELLED}))
 
-    _change(message, services, action="FulfillmentCancelled", summary=f"part {message.part_id} cancelled at {message.connection}{_found(receipt)}", details={"part": message.part_id or ""}, decide=cancel)
+    _change(
+        message,
+        services,
+        action="FulfillmentCancelled",
+        summary=f"part {message.part_id} cancelled at {message.connection}{_found(receipt)}",
+        details={"part": message.part_id or ""},
+        decide=cancel,
+    )
 
 
 def _confirmed(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -257,7 +290,14 @@ def _confirmed(message: OutboundMessage, receipt: Receipt, services: Services) -
             return None
         return progress.replace_shipment(current, booked.model_copy(update={"confirmed": True}))
 
-    _change(message, services, action="ShipmentConfirmed", summary=f"{message.shipment_id} told to {message.connection}{_found(receipt)}", details={"shipment": message.shipment_id or "", "external_id": receipt.external_id}, decide=confirm)
+    _change(
+        message,
+        services,
+        action="ShipmentConfirmed",
+        summary=f"{message.shipment_id} told to {message.connection}{_found(receipt)}",
+        details={"shipment": message.shipment_id or "", "external_id": receipt.external_id},
+        decide=confirm,
+    )
 
 
 def _invoiced(message: OutboundMessage, receipt: Receipt, services: Services) -> None:
@@ -268,7 +308,12 @@ def _invoiced(message: OutboundMessage, receipt: Receipt, services: Services) ->
         return progress.replace_shipment(current, booked.model_copy(update={"invoice_number": receipt.number or receipt.external_id}))
 
     record = _change(
-        message, services, action="InvoicePosted", summary=f"invoice {receipt.number or receipt.external_id} for {message.shipment_id}{_found(receipt)}", details={"external_id": receipt.external_id}, decide=invoice
+        message,
+        services,
+        action="InvoicePosted",
+        summary=f"invoice {receipt.number or receipt.external_id} for {message.shipment_id}{_found(receipt)}",
+        details={"external_id": receipt.external_id},
+        decide=invoice,
     )
     progress.send_next_invoice(record, services)
 
@@ -355,7 +400,9 @@ def poll(message: OutboundMessage, services: Services) -> None:
         result = services.connectors.connector(connection).poll(resource, services.cursors.get(name))
         now = services.clock.now()
         for item in result.items:
-            delivery = Delivery(delivery_id=safe_id(connection, item.topic, item.key), connection=connection, topic=item.topic, body=item.body, headers={"x-polled": resource}, received_at=now)
+            delivery = Delivery(
+                delivery_id=safe_id(connection, item.topic, item.key), connection=connection, topic=item.topic, body=item.body, headers={"x-polled": resource}, received_at=now
+            )
             if services.deliveries.add(delivery) is None:
                 services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
         services.cursors.put(name, result.cursor)

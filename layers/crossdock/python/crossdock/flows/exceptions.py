@@ -53,7 +53,12 @@ def _note(exception_id: str, *, actor: str, action: str, note: str, services: Se
 
     changed = services.exceptions.change(exception_id, change)
     services.audit.append(
-        changed.order_id or changed.subject, actor=actor, action=f"Exception{action.capitalize()}", summary=(f"{changed.code}: {note}" if note else changed.code)[:500], details={"exception_id": exception_id}, at=now
+        changed.order_id or changed.subject,
+        actor=actor,
+        action=f"Exception{action.capitalize()}",
+        summary=(f"{changed.code}: {note}" if note else changed.code)[:500],
+        details={"exception_id": exception_id},
+        at=now,
     )
     return changed
 
@@ -135,7 +140,9 @@ def edit(exception_id: str, body: bytes, *, actor: str, services: Services) -> P
         _note(exception_id, actor=actor, action="edited", note=f"revision {revision}, sha256 {fingerprint(body.decode('utf-8', 'replace'))[:16]}", services=services)
     else:
         edited = _edited_order(standing, body, services)
-        services.orders.change(edited.order_id, lambda current: current.model_copy(update={"order": edited, "account": edited.customer.account}) if current.sales_order is None else None)
+        services.orders.change(
+            edited.order_id, lambda current: current.model_copy(update={"order": edited, "account": edited.customer.account}) if current.sales_order is None else None
+        )
         _note(exception_id, actor=actor, action="edited", note="the order's record", services=services)
     return found
 
@@ -219,7 +226,9 @@ def _never_arrived(standing: ExceptionRecord, services: Services) -> None:
     now = services.clock.now()
     services.orders.change(
         standing.order_id or "",
-        lambda current: progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now}) if current.status is OrderStatus.ANNOUNCED else None,
+        lambda current: (
+            progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now}) if current.status is OrderStatus.ANNOUNCED else None
+        ),
     )
 
 
@@ -235,7 +244,9 @@ def _decide_hold(standing: ExceptionRecord, decision: str, *, note: str, actor: 
         raise Rejected("INVALID_DECISION", f"{standing.code} cannot be approved away: the order could not go on", remedy="mend the cause and retry, or reject")
     now = services.clock.now()
     approval = Approval(kind=hold.kind, fingerprint=hold.fingerprint, by=actor, at=now, note=note)
-    services.orders.change(standing.order_id or "", lambda current: None if approval in current.approvals else current.model_copy(update={"approvals": (*current.approvals, approval)}))
+    services.orders.change(
+        standing.order_id or "", lambda current: None if approval in current.approvals else current.model_copy(update={"approvals": (*current.approvals, approval)})
+    )
     return _answer_hold(standing, "approve", actor=actor, note=note, services=services)
 
 
@@ -262,7 +273,8 @@ def _answer_erp_hold(standing: ExceptionRecord, record: OrderRecord, decision: s
     if decision == "retry" and record.sales_order is not None:
         total = services.connectors.connector(services.spec.erp).sales_order_total(record.sales_order.external_id)
         services.orders.change(
-            record.order_id, lambda current: current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"total": total})}) if current.sales_order and total else None
+            record.order_id,
+            lambda current: current.model_copy(update={"sales_order": current.sales_order.model_copy(update={"total": total})}) if current.sales_order and total else None,
         )
 
     def go_on(current: OrderRecord) -> OrderRecord | None:

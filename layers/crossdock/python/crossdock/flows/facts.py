@@ -98,6 +98,8 @@ def _placed(event: Event, order: Order, services: Services) -> None:
         standing = services.orders.get(order.order_id)
         if standing is None:
             raise ConcurrentChange("CONCURRENT_CHANGE", f"order {order.order_id} appeared and vanished")
+        if standing.status is OrderStatus.CANCELLED and standing.waiting is None:
+            _cancel_before_start(standing, services)
         if standing.status is not OrderStatus.ANNOUNCED and (standing.status in TERMINAL or services.workflow.running(order.order_id) is not None):
             return
         # Else it was announced by something that overtook it, or a crash lay between its record and its start.
@@ -133,9 +135,11 @@ def _cancel_before_start(record: OrderRecord, services: Services) -> None:
     now = services.clock.now()
     services.orders.change(
         record.order_id,
-        lambda current: progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now})
-        if current.status is not OrderStatus.CANCELLED
-        else None,
+        lambda current: (
+            progress.with_status(current, OrderStatus.CANCELLED, now).model_copy(update={"due_at": None, "completed_at": now})
+            if current.status is not OrderStatus.CANCELLED
+            else None
+        ),
     )
     raise_exception.note_once(
         record.order_id, actor=raise_exception.SYSTEM, action="OrderCancelled", summary="cancelled before it was started", details={}, at=now, services=services
@@ -175,7 +179,9 @@ def _updated(event: Event, order: Order, services: Services) -> None:
 
     record = services.orders.change(order.order_id, take_over)
     if taken:
-        services.audit.append(order.order_id, actor=event.source, action="OrderUpdated", summary="newer version taken over before reservation", details={"delivery": event.causation_id}, at=now)
+        services.audit.append(
+            order.order_id, actor=event.source, action="OrderUpdated", summary="newer version taken over before reservation", details={"delivery": event.causation_id}, at=now
+        )
     if taken or older or record.status in (*TERMINAL, OrderStatus.CANCELLING):
         return
     raise_exception.business(
@@ -206,7 +212,9 @@ def _cancelled(event: Event, fact: OrderCancelled, services: Services) -> None:
             due_at=now + PARKED_FOR,
         )
         if services.orders.add(announced):
-            services.audit.append(fact.order_id, actor=event.source, action="EventParked", summary="the cancellation came before the order", details={"delivery": event.causation_id}, at=now)
+            services.audit.append(
+                fact.order_id, actor=event.source, action="EventParked", summary="the cancellation came before the order", details={"delivery": event.causation_id}, at=now
+            )
             return
         record = services.orders.get(fact.order_id)
     if record is not None and record.status is OrderStatus.COMPLETED:
@@ -227,11 +235,22 @@ def _cancelled(event: Event, fact: OrderCancelled, services: Services) -> None:
     if record is not None and record.status is OrderStatus.ANNOUNCED:
         record = services.orders.change(
             fact.order_id,
-            lambda current: current.model_copy(update={"cancel_requested_at": fact.cancelled_at, "cancel_reason": fact.reason})
-            if current.status is OrderStatus.ANNOUNCED and current.cancel_requested_at is None
-            else None,
+            lambda current: (
+                current.model_copy(update={"cancel_requested_at": fact.cancelled_at, "cancel_reason": fact.reason})
+                if current.status is OrderStatus.ANNOUNCED and current.cancel_requested_at is None
+                else None
+            ),
         )
         if record.status is OrderStatus.ANNOUNCED:
+            raise_exception.note_once(
+                fact.order_id,
+                actor=event.source,
+                action="EventParked",
+                summary="the cancellation came before the order",
+                details={"delivery": event.causation_id},
+                at=now,
+                services=services,
+            )
             return
     order_flow.request_cancel(fact.order_id, reason=fact.reason or "cancelled in the storefront", tell_source=False, actor=event.source, services=services)
 
@@ -336,7 +355,11 @@ def _dispatched(event: Event, shipment: Shipment, services: Services) -> None:
 
 def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in_base_units: bool) -> tuple[list[BookedShipment], list[str]]:
     """The shipment's lines spread over the parts they can belong to; and what belongs to none (more than was ordered)."""
-    candidates = [part for part in record.parts if part.plan.connection == shipment.connection and part.status is not PartStatus.CANCELLED and (part_id is None or part.plan.part_id == part_id)]
+    candidates = [
+        part
+        for part in record.parts
+        if part.plan.connection == shipment.connection and part.status is not PartStatus.CANCELLED and (part_id is None or part.plan.part_id == part_id)
+    ]
     taken: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     surplus = []
     for line in shipment.lines:
@@ -511,7 +534,13 @@ def _delivered(event: Event, fact: ShipmentDelivered, services: Services) -> Non
         _park(event, None, [fact.part_reference or fact.order_id or fact.shipment_id], services, is_here=lambda: find() is not None)
         return
     raise_exception.note_once(
-        order_id, actor=event.source, action="ShipmentDelivered", summary=f"{fact.shipment_id} delivered", details={"shipment": fact.shipment_id}, at=fact.delivered_at, services=services
+        order_id,
+        actor=event.source,
+        action="ShipmentDelivered",
+        summary=f"{fact.shipment_id} delivered",
+        details={"shipment": fact.shipment_id},
+        at=fact.delivered_at,
+        services=services,
     )
 
 

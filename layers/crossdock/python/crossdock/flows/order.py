@@ -64,7 +64,15 @@ def validate(order_id: str, services: Services) -> Outcome:
         return decided
     order = record.placed
     if not any(line.quantity.value > 0 for line in order.lines):
-        return _held(Hold(HoldKind.CHECKS, "ORDER_EMPTY", "no line of the order has a quantity", "reject it, or wait for the storefront's newer version and retry", {"lines": str(len(order.lines))}))
+        return _held(
+            Hold(
+                HoldKind.CHECKS,
+                "ORDER_EMPTY",
+                "no line of the order has a quantity",
+                "reject it, or wait for the storefront's newer version and retry",
+                {"lines": str(len(order.lines))},
+            )
+        )
     for hold in (address_hold(order), total_hold(order, services.spec), tax_hold(order, services.spec), freight_hold(order, services.spec)):
         remaining = not_approved(hold, record.approvals)
         if remaining is not None:
@@ -85,9 +93,7 @@ def check_price(order_id: str, services: Services) -> Outcome:
     order, erp = record.placed, services.spec.erp
     try:
         questions = [
-            PriceQuestion(
-                sku=services.xref.their_sku(erp, line.sku), unit=services.xref.their_unit(erp, line.quantity.unit), quantity=line.quantity.value, currency=order.currency
-            )
+            PriceQuestion(sku=services.xref.their_sku(erp, line.sku), unit=services.xref.their_unit(erp, line.quantity.unit), quantity=line.quantity.value, currency=order.currency)
             for line in order.lines
         ]
     except NeedsPerson as error:
@@ -169,7 +175,11 @@ def _note_reservation(record: OrderRecord, reservation: Reservation, services: S
         if current.parts or current.status in TERMINAL or not _covers(reservation.parts, current.placed):
             return None
         return progress.with_status(current, OrderStatus.RESERVED, now).model_copy(
-            update={"parts": tuple(Part(plan=plan) for plan in reservation.parts), "reserved": reservation.lines, "due_at": now + timedelta(seconds=services.spec.service_level.accept_seconds)}
+            update={
+                "parts": tuple(Part(plan=plan) for plan in reservation.parts),
+                "reserved": reservation.lines,
+                "due_at": now + timedelta(seconds=services.spec.service_level.accept_seconds),
+            }
         )
 
     changed = services.orders.change(record.order_id, note)
@@ -228,7 +238,7 @@ def request(message: StepRequest, services: Services) -> None:
 
 
 def _wait(message: StepRequest, services: Services, change: Callable[[OrderRecord], OrderRecord] = lambda record: record) -> OrderRecord | None:
-    """Keeps the token (with ``change`` in the same write). None for a late copy of a request that is over."""
+    """Keeps the token (with ``change`` in the same write). None for a late copy of a request that is over; what it decided is answered again."""
     now = services.clock.now()
     late = False
 
@@ -242,6 +252,8 @@ def _wait(message: StepRequest, services: Services, change: Callable[[OrderRecor
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
 
     record = services.orders.change(message.order_id, keep)
+    if late:
+        progress.advance(message.order_id, services)
     return None if late else record
 
 
@@ -293,7 +305,11 @@ def _reason(message: StepRequest | StuckNotice) -> Hold:
     found = _hold_in(why if isinstance(why, dict) else _json(text))
     if found is not None:
         return Hold(
-            HoldKind(str(found["kind"])), str(found["code"]), str(found["detail"]), str(found.get("remedy", "")), {str(key): str(value) for key, value in dict(found.get("seen") or {}).items()}  # type: ignore[call-overload]
+            HoldKind(str(found["kind"])),
+            str(found["code"]),
+            str(found["detail"]),
+            str(found.get("remedy", "")),
+            {str(key): str(value) for key, value in dict(found.get("seen") or {}).items()},  # type: ignore[call-overload]
         )
     return Hold(HoldKind.CHECKS, "CHECKS_FAILED", f"the checks could not be run: {text[:600]}", "look at the cause, then retry", {"why": text[:300]})
 

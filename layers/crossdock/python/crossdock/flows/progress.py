@@ -155,9 +155,7 @@ def advance(order_id: str, services: Services) -> OrderRecord:
         return _answer_again(record, waiting, services)
     if waiting.step is Step.COMPENSATE:
         return _compensate(record, services)
-    if record.cancel_requested_at is not None and waiting.step is Step.SETTLE:
-        record = _cancel_too_late(record, services)
-    elif record.cancel_requested_at is not None:
+    if record.cancel_requested_at is not None:
         for token in (waiting.token, *waiting.older):
             services.workflow.fail(token, error=CANCELLED, cause=record.cancel_reason or "cancelled")
         return record
@@ -222,26 +220,15 @@ def _hand_over(record: OrderRecord, services: Services) -> OrderRecord:
     return services.orders.change(record.order_id, hand_over)
 
 
-def _cancel_too_late(record: OrderRecord, services: Services) -> OrderRecord:
-    """Everything has left: the order is billed as it shipped, and a person settles the wish to cancel with the customer."""
-    raise_exception.business(
-        "CANCEL_REFUSED",
-        "the cancellation came when everything had left",
-        record=record,
-        services=services,
-        remedy="agree a return with the customer",
-        what="cancel",
-        since=record.cancel_requested_at,
-    )
-    now = services.clock.now()
-    return services.orders.change(record.order_id, lambda current: current.model_copy(update={"cancel_requested_at": None, "cancel_refused_at": now, "tell_source": False}))
-
-
 def _blocking(record: OrderRecord, services: Services) -> bool:
     """An exception about the order that is still open and means that something failed: completing would hide it."""
     for name in record.open_exceptions:
         standing = services.exceptions.get(name)
-        if standing is not None and not standing.closed and standing.code not in ("SHIPPED_LATE", "ACKNOWLEDGEMENT_MISSING", "SHIPMENT_OVERDUE", "ORDER_CHANGED_AFTER_POSTING", "RETURN_REQUESTED"):
+        if (
+            standing is not None
+            and not standing.closed
+            and standing.code not in ("SHIPPED_LATE", "ACKNOWLEDGEMENT_MISSING", "SHIPMENT_OVERDUE", "ORDER_CHANGED_AFTER_POSTING", "RETURN_REQUESTED")
+        ):
             return True
     return False
 

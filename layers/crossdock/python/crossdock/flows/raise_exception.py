@@ -86,7 +86,12 @@ def for_message(
     )
     _mark_order(record, made.exception_id, services)
     services.audit.append(
-        order_id or subject, actor=SYSTEM, action="ExceptionOpened", summary=f"{error.code}: {error.detail}"[:500], details={"exception_id": made.exception_id, "queue": queue.value}, at=now
+        order_id or subject,
+        actor=SYSTEM,
+        action="ExceptionOpened",
+        summary=f"{error.code}: {error.detail}"[:500],
+        details={"exception_id": made.exception_id, "queue": queue.value},
+        at=now,
     )
     if dead_letter:
         services.queues.send_to_dead_letters(queue, message, group=connection or subject, exception_id=made.exception_id)
@@ -152,9 +157,7 @@ def business(
 
 def _on_record(standing: ExceptionRecord, subject: str, services: Services) -> None:
     summary = f"{standing.code}: {standing.detail}"[:500]
-    note_once(
-        subject, actor=SYSTEM, action="ExceptionOpened", summary=summary, details={"exception_id": standing.exception_id}, at=services.clock.now(), services=services
-    )
+    note_once(subject, actor=SYSTEM, action="ExceptionOpened", summary=summary, details={"exception_id": standing.exception_id}, at=services.clock.now(), services=services)
 
 
 def _mark_order(record: OrderRecord | None, opened: str, services: Services) -> None:
@@ -186,7 +189,9 @@ def close(opened: str, *, actor: str, note: str, services: Services) -> Exceptio
         )
 
     closed = services.exceptions.change(opened, resolve)
-    services.audit.append(closed.order_id or closed.subject, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details={"exception_id": opened}, at=now)
+    services.audit.append(
+        closed.order_id or closed.subject, actor=actor, action="ExceptionResolved", summary=f"{closed.code}: {note}"[:500], details={"exception_id": opened}, at=now
+    )
     if closed.order_id:
         _settle_order(closed, actor, note, now, services)
     return closed

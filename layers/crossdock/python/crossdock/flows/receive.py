@@ -127,7 +127,9 @@ def _unreadable(delivery: Delivery, standing: DeliveryStatus | None, problem: Re
         return Answer(400, "Unreadable", problem.detail, delivery.delivery_id, duplicate=True, fields=problem.fields)
     if standing is not None and standing is not DeliveryStatus.RECEIVED:
         return Answer(200, "Accepted", "Known already, and settled by a person.", delivery.delivery_id, duplicate=True)
-    raise_exception.for_message(problem, queue=QueueName.INBOUND, message=inbound_message(delivery.delivery_id), subject=delivery.delivery_id, connection=delivery.connection, services=services)
+    raise_exception.for_message(
+        problem, queue=QueueName.INBOUND, message=inbound_message(delivery.delivery_id), subject=delivery.delivery_id, connection=delivery.connection, services=services
+    )
     services.deliveries.settle(delivery.delivery_id, DeliveryStatus.EXCEPTION, now=now, reason=problem.code)
     return Answer(400, "Unreadable", problem.detail, delivery.delivery_id, fields=problem.fields)
 
@@ -148,4 +150,3 @@ def submit(client: str, idempotency_key: str, *, connection: str, topic: str, bo
     if note is None or (note.status is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, services, now)):
         services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
     return Answer(202, "Accepted", "Stored and queued.", delivery.delivery_id, duplicate=note is not None)
-

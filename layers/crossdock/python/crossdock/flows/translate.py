@@ -59,9 +59,7 @@ def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
         reading = fact.reading
         return fact.model_copy(
             update={
-                "reading": reading.model_copy(
-                    update={"sku": services.xref.our_sku(connection, reading.sku), "location": services.xref.our_location(connection, reading.location)}
-                )
+                "reading": reading.model_copy(update={"sku": services.xref.our_sku(connection, reading.sku), "location": services.xref.our_location(connection, reading.location)})
             }
         )
     if isinstance(fact, ReturnRequested):
@@ -103,7 +101,6 @@ def translate(delivery_id: str, services: Services) -> DeliveryStatus:
     if ignored is not None:
         services.deliveries.settle(delivery_id, DeliveryStatus.IGNORED, now=now, reason=ignored)
         return DeliveryStatus.IGNORED
-    if events:
-        services.bus.publish(events)
+    services.bus.publish(events)
     services.deliveries.settle(delivery_id, DeliveryStatus.DONE, now=now, events=[f"{event.type}:{event.subject}" for event in events])
     return DeliveryStatus.DONE

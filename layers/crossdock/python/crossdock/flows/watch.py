@@ -112,7 +112,14 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
         order_flow.request_cancel(record.order_id, reason=f"{hold.code}: nobody decided in time", tell_source=True, actor=raise_exception.SYSTEM, services=services)
         return now + LOOK_AGAIN
     raise_exception.business(
-        "HOLD_EXPIRED", f"nobody has decided on {hold.code} within {policy.deadline_minutes} minutes", record=record, services=services, what=hold.code, cause=Cause.PLATFORM, remedy="decide now: approve or reject", since=hold.due_at
+        "HOLD_EXPIRED",
+        f"nobody has decided on {hold.code} within {policy.deadline_minutes} minutes",
+        record=record,
+        services=services,
+        what=hold.code,
+        cause=Cause.PLATFORM,
+        remedy="decide now: approve or reject",
+        since=hold.due_at,
     )
     return now + timedelta(hours=24)
 
@@ -175,18 +182,26 @@ def _stalled(record: OrderRecord, services: Services, now: datetime) -> None:
     order_flow.hold_difference(record, services)
     if waiting.step is Step.RELEASE:
         for part in order_flow.unreleased(record):
-            progress.send_again(OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), record, services)
+            progress.send_again(
+                OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), record, services
+            )
     if record.shipments and not record.everything_settled:
         for booked in record.shipments:
             if not booked.confirmed:
-                progress.send_again(OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), record, services)
+                progress.send_again(
+                    OutboundMessage(command="ConfirmShipment", connection=record.source, order_id=record.order_id, shipment_id=booked.shipment.shipment_id), record, services
+                )
         first = next((booked for booked in record.shipments if booked.invoice_number is None), None)
         if first is not None:
-            progress.send_again(OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), record, services)
+            progress.send_again(
+                OutboundMessage(command="PostInvoice", connection=services.spec.erp, order_id=record.order_id, shipment_id=first.shipment.shipment_id), record, services
+            )
 
 
 def _unmatched(name: str, event: Event, services: Services) -> None:
-    error = NeedsPerson("UNMATCHED_EVENT", f"{event.type} of {event.source} belongs to nothing that is known here ({name})", remedy="find the order it belongs to; discard it when it is not ours")
+    error = NeedsPerson(
+        "UNMATCHED_EVENT", f"{event.type} of {event.source} belongs to nothing that is known here ({name})", remedy="find the order it belongs to; discard it when it is not ours"
+    )
     raise_exception.for_message(error, queue=QueueName.WORK, message=work_body(event), subject=name, connection=event.source, services=services)
 
 
