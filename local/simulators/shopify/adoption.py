@@ -77,6 +77,10 @@ def _placed(number: int, canonical: dict[str, Any]) -> PlaceOrder:
             "id": number,
             "line_ids": [int(line["external_id"]) for line in lines],
             "name": canonical.get("number") or None,
+            "customer": _buyer(canonical),
+            "shipping_address": _address(canonical.get("ship_to")),
+            "billing_address": _address(canonical.get("bill_to")),
+            "currency": canonical.get("currency"),
             "lines": [
                 {
                     "sku": line["sku"],
@@ -88,6 +92,33 @@ def _placed(number: int, canonical: dict[str, Any]) -> PlaceOrder:
             ],
         }
     )
+
+
+def _buyer(canonical: dict[str, Any]) -> dict[str, Any] | None:
+    """Who ordered, as far as the deployment was told: without an e-mail address the shop knows nobody."""
+    buyer = canonical.get("customer") or {}
+    if not buyer.get("email"):
+        return None
+    first, _, last = str(buyer.get("name") or "").partition(" ")
+    return {"email": buyer["email"], "first_name": first, "last_name": last, "company": buyer.get("company") or None}
+
+
+def _address(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict) or not value.get("line1") or not value.get("city") or not value.get("country"):
+        return None
+    first, _, last = str(value.get("name") or "").partition(" ")
+    return {
+        "first_name": first,
+        "last_name": last,
+        "company": value.get("company") or None,
+        "address1": value["line1"],
+        "address2": value.get("line2") or None,
+        "city": value["city"],
+        "zip": value.get("postal_code") or "",
+        "province_code": value.get("region") or "",
+        "country_code": value["country"],
+        "phone": value.get("phone") or "",
+    }
 
 
 def _money(value: Any) -> Decimal:

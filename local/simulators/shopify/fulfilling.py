@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from local.simulators.shopify.contract import MAX_FULFILLMENT_LINES
 from local.simulators.shopify.figures import gid, gid_parts
@@ -267,10 +268,22 @@ def _body(shop: Shop, order: Document, location_id: int, quantities: dict[int, i
     }
 
 
+_CARRIER_PAGES = {
+    "UPS": "https://www.ups.com/WebTracking?loc=en_US&requester=ST&trackNums={number}",
+    "FedEx": "https://www.fedex.com/fedextrack/?trknbr={number}",
+    "USPS": "https://tools.usps.com/go/TrackConfirmAction?tLabels={number}",
+}
+
+
+def _tracking_page(company: str | None, number: str) -> str:
+    return _CARRIER_PAGES.get(company or "", "https://www.google.com/search?q={number}").format(number=quote(number, safe=""))
+
+
 def _tracking(given: dict[str, Any]) -> Document:
     """Tracking as a body shows it: the plural fields win over the singular ones, as in the vendor's input."""
     numbers = list(given.get("numbers") or ([given["number"]] if given.get("number") else []))
-    urls = list(given.get("urls") or ([given["url"]] if given.get("url") else []))
+    # Shopify makes up the address when the app gives none: the carrier's page where it knows the carrier, else a search for the number.
+    urls = list(given.get("urls") or ([given["url"]] if given.get("url") else [])) or [_tracking_page(given.get("company"), number) for number in numbers]
     return {
         "tracking_company": given.get("company"),
         "tracking_number": numbers[0] if numbers else None,
