@@ -71,7 +71,7 @@ def up(run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_fi
         list(pool.map(lambda stack: _count_stock(stack, plans[stack.tenant], say), stacks))
     found = endpoints(run, state, wanted)
     with step(on_progress, "warm up the doors", ", ".join(wanted)):
-        _warm_up(found)
+        _warm_up(found, stacks)
     return found
 
 
@@ -79,8 +79,12 @@ _READY_DOORS = 8
 """Workers that stand ready per door: each takes the engine half a second to start, and a burst of webhooks would wait for all of them."""
 
 
-def _warm_up(found: Mapping[str, Any]) -> None:
-    """Knocks at each tenant's doors as often at once as workers shall stand ready. What is sent is not signed: it is refused and leaves nothing."""
+def _warm_up(found: Mapping[str, Any], stacks: Sequence[Stack]) -> None:
+    """Knocks at each tenant's doors as often at once as workers shall stand ready. What is sent is not signed: it is refused and leaves nothing.
+    The stages behind get an empty batch, so that the first order need not wait for their start."""
+    for stack in stacks:
+        for function in ("translate_delivery", "apply_event"):
+            stack.invoke(function, {"Records": []})
     for tenant in found["tenants"].values():
         hooks = [hook["url"] for hook in tenant["webhooks"].values()][:1] * _READY_DOORS
         with ThreadPoolExecutor(max_workers=_READY_DOORS) as pool:

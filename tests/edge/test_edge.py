@@ -80,6 +80,12 @@ def test_a_batch_that_fails_as_a_whole_is_told_message_by_message(tenant: Tenant
     assert failed(handle(Worked(storefront=RetryLater("BUSY", "")), batch(*COMMANDS))) == ["m-0", "m-1", "m-2"]
 
 
+def test_an_empty_batch_is_nothing_to_do_and_no_failure(tenant: Tenant) -> None:
+    work = Worked()
+
+    assert failed(handle(work, {"Records": []})) == [] and work.bodies == []
+
+
 # ------------------------------------------------------------------ for good
 @pytest.mark.parametrize(
     "error", [Rejected("VENDOR_REFUSED", "no"), NeedsPerson("CREDENTIALS_MISSING", "none"), ContractDrift("UNEXPECTED_ANSWER", "what?")], ids=lambda error: error.code

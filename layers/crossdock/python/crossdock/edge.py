@@ -80,6 +80,9 @@ def queue_handler(queue: QueueName, work: Callable[[str, Services], None], on_re
     @logger.inject_lambda_context(clear_state=True)
     def handler(event: dict[str, Any], context: Any) -> Any:
         logger.info("batch received", queue=queue.value, messages=len(event.get("Records", [])))
+        if not event.get("Records"):  # a call that only wants the worker to be ready: the batch processor refuses an empty batch
+            services()
+            return {"batchItemFailures": []}
         return process_partial_response(event=event, record_handler=one, processor=processor, context=context)
 
     return handler
