@@ -14,7 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 
 from crossdock import http
 from crossdock.domain.errors import NeedsPerson, RetryLater, UnknownOutcome
-from crossdock.http import Answer, OutboundHttp, retry_after_seconds
+from crossdock.http import STILL_WORKING_SECONDS, Answer, OutboundHttp, retry_after_seconds
 from tests.edge.vendor import Behaviour, Vendor, answer, raw, reset
 
 
@@ -163,10 +163,11 @@ def test_a_read_without_a_clear_answer_is_made_again_later(behaviour: Behaviour)
 
 def test_a_write_that_is_not_answered_in_time_is_an_unknown_outcome() -> None:
     vendor = Vendor()
-    with vendor.then(vendor.silent()), pytest.raises(UnknownOutcome):
+    with vendor.then(vendor.silent()), pytest.raises(UnknownOutcome) as slow:
         write(vendor, timeout_seconds=0.2)
 
     assert len(vendor.requests) == 1
+    assert slow.value.settles_in_seconds == STILL_WORKING_SECONDS, "the other side may still be at it: its absence proves nothing yet"
 
 
 def test_a_read_that_is_not_answered_in_time_does_not_take_longer_by_trying_again() -> None:

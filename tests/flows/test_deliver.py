@@ -35,6 +35,24 @@ def reserved() -> World:
     return world
 
 
+def test_a_write_that_ran_into_its_timeout_is_not_believed_absent_while_the_other_side_may_still_work_on_it() -> None:
+    world = reserved()
+    world.erp.fail("CreateSalesOrder", UnknownOutcome("UNKNOWN_OUTCOME", "no answer in time", settles_in_seconds=60), after_commit=True)
+    with pytest.raises(UnknownOutcome) as slow:
+        deliver.deliver(CREATE, world.services)
+    assert slow.value.after_seconds == 61
+
+    world.clock.pass_by(seconds=30)
+    with pytest.raises(RetryLater, match="too early") as early:
+        deliver.deliver(CREATE, world.services)
+    assert world.erp.look_ups == 0
+    assert early.value.after_seconds == 31
+
+    world.clock.pass_by(seconds=30)
+    deliver.deliver(CREATE, world.services)
+    assert world.effects_done() == [("CreateSalesOrder", "shop-1")]
+
+
 def test_a_command_delivered_twice_is_done_once() -> None:
     world = reserved()
     for _ in range(3):
@@ -49,11 +67,11 @@ def test_an_answer_that_never_came_is_looked_up_before_anything_is_written_again
     world.erp.fail("CreateSalesOrder", LOST, after_commit=after_commit)
     with pytest.raises(UnknownOutcome) as lost:
         deliver.deliver(CREATE, world.services)
-    assert lost.value.after_seconds == deliver.SETTLE_SECONDS + 1
+    assert lost.value.after_seconds == LOST.settles_in_seconds + 1
     with pytest.raises(RetryLater, match="too early"):
         deliver.deliver(CREATE, world.services)
     assert world.erp.look_ups == 0
-    world.clock.pass_by(seconds=deliver.SETTLE_SECONDS)
+    world.clock.pass_by(seconds=LOST.settles_in_seconds)
     deliver.deliver(CREATE, world.services)
     assert world.erp.look_ups == 1
     assert world.effects_done() == [("CreateSalesOrder", "shop-1")]

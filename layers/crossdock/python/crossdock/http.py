@@ -14,12 +14,16 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from crossdock.domain.errors import CrossdockError, NeedsPerson, RetryLater, UnknownOutcome
 
 DEFAULT_TIMEOUT_SECONDS = 20.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+BROKEN_OFF_SECONDS = 2
+"""A write whose connection broke off, or that failed with 5xx, is over at the other side within this time."""
+STILL_WORKING_SECONDS = 60
+"""A write that only ran out of our time (or of a gateway's) may still be worked on, and commit, this long."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 READ_TRIES = 3
 SHORTEST_TRY_SECONDS = 0.5
@@ -111,7 +115,8 @@ class OutboundHttp:
                 answer = self._once(method, url, dict(headers or {}), body, max(0.1, ends_at - time.monotonic()))
             except (requests.RequestException, HTTPError, OSError, UnicodeError) as error:
                 if writes and not _was_never_sent(error):
-                    raise UnknownOutcome("UNKNOWN_OUTCOME", f"{self._name} did not answer {what}: {type(error).__name__}") from error
+                    settles = STILL_WORKING_SECONDS if isinstance(error, requests.Timeout | ReadTimeoutError | TimeoutError) else BROKEN_OFF_SECONDS
+                    raise UnknownOutcome("UNKNOWN_OUTCOME", f"{self._name} did not answer {what}: {type(error).__name__}", settles_in_seconds=settles) from error
                 tries_left -= 1
                 if tries_left == 0 or ends_at - time.monotonic() < SHORTEST_TRY_SECONDS:
                     raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} cannot be reached for {what}: {type(error).__name__}") from error
@@ -131,12 +136,13 @@ class OutboundHttp:
         if answer.status == 503 and {"retry-after", "x-retry-after"} & answer.headers.keys():
             raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} is not available", after_seconds=retry_after_seconds(answer.headers))
         if answer.status >= 500:
-            raise self._unanswered(f"{self._name} answered {answer.status} to {what}", writes=writes)
+            settles = STILL_WORKING_SECONDS if answer.status == 504 else BROKEN_OFF_SECONDS
+            raise self._unanswered(f"{self._name} answered {answer.status} to {what}", writes=writes, settles_in_seconds=settles)
         if len(answer.body) > MAX_ANSWER_BYTES:
             raise self._unanswered(f"{self._name} answered more than {MAX_ANSWER_BYTES} bytes to {what}", writes=writes)
         return answer
 
     @staticmethod
-    def _unanswered(detail: str, *, writes: bool) -> CrossdockError:
+    def _unanswered(detail: str, *, writes: bool, settles_in_seconds: int = BROKEN_OFF_SECONDS) -> CrossdockError:
         """After a write nobody knows; a read is simply made again."""
-        return UnknownOutcome("UNKNOWN_OUTCOME", detail) if writes else RetryLater("VENDOR_UNAVAILABLE", detail)
+        return UnknownOutcome("UNKNOWN_OUTCOME", detail, settles_in_seconds=settles_in_seconds) if writes else RetryLater("VENDOR_UNAVAILABLE", detail)

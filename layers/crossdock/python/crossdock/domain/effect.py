@@ -31,3 +31,4 @@ class Effect(Model):
     receipt: Receipt | None = None
     error: Text = ""
     settled_at: Instant | None = None
+    """When it was confirmed or failed; for an unknown outcome, the moment from which its absence at the other side proves something."""

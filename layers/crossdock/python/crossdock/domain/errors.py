@@ -67,7 +67,14 @@ class RetryLater(CrossdockError):
 
 
 class UnknownOutcome(RetryLater):
-    """The write left this side and no answer came back: it may or may not have happened. Look it up before writing again."""
+    """The write left this side and no answer came back: it may or may not have happened. Look it up before writing again.
+
+    ``settles_in_seconds``: how long the other side may still be working on it; only after that does its absence there prove anything.
+    """
+
+    def __init__(self, code: str, detail: str, *, after_seconds: int | None = None, remedy: str = "", settles_in_seconds: int = 2) -> None:
+        super().__init__(code, detail, after_seconds=after_seconds, remedy=remedy)
+        self.settles_in_seconds = settles_in_seconds
 
 
 class Rejected(CrossdockError):

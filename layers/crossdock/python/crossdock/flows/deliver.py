@@ -21,8 +21,6 @@ from crossdock.flows.services import Services
 
 LEASE_SECONDS = 60
 """Longer than the function may run: within it nobody else touches the effect."""
-SETTLE_SECONDS = 2
-"""How long an unanswered write is given to arrive before its absence is believed."""
 AWAITED_ROUNDS = 60
 """After so many awaited polls it is looked whether anything is still awaited; if not, the manifest's ordinary rhythm is enough."""
 
@@ -110,9 +108,9 @@ def _settled(effect: Effect, intent: Intent, message: OutboundMessage, services:
         # Whoever holds the lease may be dead: not so often that the tries are used up before the lease has run out.
         left = int((effect.lease_until - now).total_seconds()) + 1
         raise RetryLater("BUSY", f"{effect.key} is being delivered", after_seconds=min(left, 15))
-    settled_at = effect.settled_at or effect.intended_at
-    if effect.state is EffectState.UNKNOWN and (now - settled_at).total_seconds() < SETTLE_SECONDS:
-        raise RetryLater("UNKNOWN_OUTCOME", f"{effect.key}: too early to look whether it arrived", after_seconds=SETTLE_SECONDS)
+    if effect.state is EffectState.UNKNOWN and effect.settled_at is not None and now < effect.settled_at:
+        left = int((effect.settled_at - now).total_seconds()) + 1
+        raise RetryLater("UNKNOWN_OUTCOME", f"{effect.key}: too early to look whether it arrived", after_seconds=left)
     claimed = services.effects.take_over(effect, now=now, lease_seconds=LEASE_SECONDS)
     if claimed is None:
         raise RetryLater("BUSY", f"{effect.key} is being looked up", after_seconds=5)
@@ -140,7 +138,7 @@ def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessa
     try:
         receipt = execute()
     except UnknownOutcome as error:
-        services.effects.mark_unknown(effect, str(error), now=services.clock.now())
+        services.effects.mark_unknown(effect, str(error), now=services.clock.now() + timedelta(seconds=error.settles_in_seconds))
         services.audit.append(
             message.order_id or effect.key,
             actor=raise_exception.SYSTEM,
@@ -149,7 +147,7 @@ def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessa
             details={},
             at=services.clock.now(),
         )
-        error.after_seconds = error.after_seconds or SETTLE_SECONDS + 1
+        error.after_seconds = error.after_seconds or error.settles_in_seconds + 1
         raise
     except CrossdockError as error:
         services.effects.fail(effect, str(error), now=services.clock.now())
