@@ -25,7 +25,7 @@ def build(app: App) -> dict[str, TenantStack]:
     target = app.node.try_get_context("target") or "aws"
     if target not in ("aws", "local"):
         raise SystemExit(f"target is {target!r}: use aws or local")
-    root = Path(app.node.try_get_context("root") or _HERE).resolve()
+    root = _root(app)
     overlay_name = app.node.try_get_context("overlay")
     overlay = Path(overlay_name).resolve() if overlay_name else None
     wanted = app.node.try_get_context("tenant")
@@ -33,11 +33,13 @@ def build(app: App) -> dict[str, TenantStack]:
     specs = {name: tenant_files.load(name, root, overlay) for name in names}
     manifests = tenant_files.manifests(root)
     folder = root / "build" / "layers"
+    # The local engine runs functions with the interpreter that runs the engine, which is this one.
+    python = sys.version_info[:2] if target == "local" else layers.LAMBDA_PYTHON
     common = Build(
         root=root,
         version=_version(root),
-        # The local engine runs functions with the interpreter that runs the engine, which is this one.
-        shared=layers.shared(root, folder, python=sys.version_info[:2] if target == "local" else layers.LAMBDA_PYTHON),
+        python=python,
+        shared=layers.shared(root, folder, python=python),
         dependencies=_dependencies(app, target, root, folder),
         folder=folder,
         runbooks=app.node.try_get_context("runbooks") or "docs/runbooks",
@@ -59,6 +61,10 @@ def build(app: App) -> dict[str, TenantStack]:
     else:
         guardrails.check_with_nag(app)
     return stacks
+
+
+def _root(app: App) -> Path:
+    return Path(app.node.try_get_context("root") or _HERE).resolve()
 
 
 def _dependencies(app: App, target: str, root: Path, folder: Path) -> layers.Folder | None:
@@ -91,12 +97,14 @@ def main() -> None:
         _say(str(error))
         raise SystemExit(1) from error
     assembly = app.synth()
-    others = tenant_files.names(Path(app.node.try_get_context("root") or _HERE).resolve())
+    others = tenant_files.names(_root(app))
     broken: list[str] = []
     for name in stacks:
         template = assembly.get_stack_by_name(stack_name(name)).template
         broken += guardrails.no_foreign_tenant(name, template, [other for other in others if other != name])
         broken += guardrails.no_shared_export(template)
+    if (app.node.try_get_context("target") or "aws") == "aws":
+        broken += guardrails.exact_permissions(_root(app), {stack_name(name): assembly.get_stack_by_name(stack_name(name)).template for name in stacks}, _say)
     if broken:
         _say("\n".join(broken))
         raise SystemExit(1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from infra.access import check
+from infra.access.calls import Code
 from infra.tenant_stack import stack_name
 
 
@@ -37,3 +40,12 @@ def no_shared_export(template: Mapping[str, Any]) -> list[str]:
     if "Fn::ImportValue" in json.dumps(template):
         broken.append("the template uses Fn::ImportValue: a tenant's stack stands alone")
     return broken
+
+
+def exact_permissions(root: Path, templates: Mapping[str, Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
+    """Every integration may do what it needs and nothing else, and no statement reaches into another stack (docs/decisions/0106-permissions-are-proven.md)."""
+    code = Code(root)
+    problems, table = check.all_of(templates, {function: code.calls(function) for function in code.functions})
+    for line in table:
+        say(f"permissions: {line}")
+    return problems

@@ -8,14 +8,22 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
+from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.tenant import TenantSpec
 
 _NOT_SHIPPED = {"__pycache__", "samples", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 LAMBDA_PYTHON = (3, 13)
+LAMBDA_PLATFORM = "aarch64-manylinux2014"
+NEVER_IMPORTED = ("aws_lambda_powertools/event_handler", "pydantic/v1")
+"""Large packages within the dependencies that no function reaches; a test imports every handler and looks."""
+
+PLUGINS_OFF = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
+"""Pydantic looks through the metadata of every installed package for plugins when it builds its first model: tens of milliseconds for nothing."""
 
 
 class LayerProblem(Exception):
@@ -56,25 +64,59 @@ def shared(root: Path, build: Path, *, python: tuple[int, int]) -> Folder:
     return Folder(target, digest)
 
 
-def tenant(spec: TenantSpec, build: Path) -> Folder:
-    """The tenant's resolved configuration as the package ``crossdock_tenant``."""
-    text = json.dumps(spec.as_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()
+def function(root: Path, name: str, build: Path, *, python: tuple[int, int]) -> Folder:
+    """The function's own folder, with bytecode under the same conditions as the shared layer's."""
+    source = root / "functions" / name / "handler.py"
+    compiled = sys.version_info[:2] == python
+    digest = hashlib.sha256(f"python{python if compiled else 'none'}".encode() + source.read_bytes()).hexdigest()
+    target = build / f"function-{name}-{digest[:16]}"
+    if not target.is_dir():
+        staging = _fresh(build / f"function-{name}-{digest[:16]}.part")
+        shutil.copyfile(source, staging / "handler.py")
+        if compiled:
+            compileall.compile_dir(staging, quiet=2, force=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=str(staging), prependdir="/var/task")
+        _put(staging, target)
+    return Folder(target, digest)
+
+
+def tenant(spec: TenantSpec, manifests: Mapping[str, ConnectorManifest], build: Path) -> Folder:
+    """What is the tenant's own, as the package ``crossdock_tenant``: its resolved configuration, the manifests of its connectors, and apart
+    from both what the intake needs of them, which it reads without the model library."""
+    used = {name: manifests[connection.connector] for name, connection in spec.connections.items()}
+    texts = {
+        "__init__.py": '"""Whose functions are these? ``tenant.json`` beside this file is the tenant\'s resolved configuration."""\n',
+        "tenant.json": _json(spec.as_json()),
+        "manifests.json": _json({manifest.name: manifest.as_json() for manifest in used.values()}),
+        "webhooks.json": _json(
+            {
+                "max_bytes": spec.limits.webhook_bytes,
+                "connections": {name: asdict(manifest.webhooks) if manifest.webhooks else None for name, manifest in used.items()},
+            }
+        ),
+    }
+    digest = hashlib.sha256(_json(texts).encode()).hexdigest()
     target = build / f"tenant-{spec.tenant}-{digest[:16]}"
     if not target.is_dir():
         staging = _fresh(build / f"tenant-{spec.tenant}-{digest[:16]}.part")
         package = staging / "python" / "crossdock_tenant"
         package.mkdir(parents=True)
-        (package / "__init__.py").write_text('"""Whose functions are these? ``tenant.json`` beside this file is the tenant\'s resolved configuration."""\n', encoding="utf-8")
-        (package / "tenant.json").write_text(text, encoding="utf-8")
+        for name, text in texts.items():
+            (package / name).write_text(text, encoding="utf-8")
         _put(staging, target)
     return Folder(target, digest)
 
 
-def dependencies(root: Path, build: Path) -> Folder:
-    """Third-party packages for Lambda (arm64), built by uv from the lock file. Raises LayerProblem when that cannot be done here."""
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def dependencies(root: Path, build: Path, *, platform: str = LAMBDA_PLATFORM) -> Folder:
+    """Third-party packages for Lambda (arm64), built by uv from the lock file. Raises LayerProblem when that cannot be done here.
+
+    Another ``platform`` (as uv names them) is for running the layer on this machine, where it is measured.
+    """
     lock = root / "uv.lock"
-    digest = hashlib.sha256(lock.read_bytes() + repr(LAMBDA_PYTHON).encode()).hexdigest()
+    digest = hashlib.sha256(lock.read_bytes() + repr((LAMBDA_PYTHON, platform, NEVER_IMPORTED)).encode()).hexdigest()
     target = build / f"dependencies-{digest[:16]}"
     if target.is_dir():
         return Folder(target, digest)
@@ -88,17 +130,27 @@ def dependencies(root: Path, build: Path) -> Folder:
     _run(
         [
             *(uv, "pip", "install", "--quiet", "--target", str(staging / "python"), "--requirement", str(wanted)),
-            *("--python-platform", "aarch64-manylinux2014", "--python-version", version, "--only-binary", ":all:"),
+            *("--python-platform", platform, "--python-version", version, "--only-binary", ":all:"),
         ],
         root,
     )
     wanted.unlink()
-    for leftover in [*staging.rglob("__pycache__"), staging / "python" / "bin"]:
+    for leftover in [*staging.rglob("__pycache__"), *staging.glob("python/*.dist-info"), staging / "python" / "bin", *(staging / "python" / part for part in NEVER_IMPORTED)]:
         shutil.rmtree(leftover, ignore_errors=True)
     if sys.version_info[:2] == LAMBDA_PYTHON:
-        compileall.compile_dir(staging, quiet=2, force=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=str(staging), prependdir="/opt")
+        _without_source(staging)
     _put(staging, target)
     return Folder(target, digest)
+
+
+def _without_source(staging: Path) -> None:
+    """Bytecode in the place of the source, which nobody reads on Lambda and which would be half of the layer. What does not compile stays as it is."""
+    compileall.compile_dir(staging, quiet=2, force=True, legacy=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, stripdir=str(staging), prependdir="/opt")
+    for source in staging.rglob("*.py"):
+        if source.with_suffix(".pyc").is_file():
+            source.unlink()
+    for hint in [*staging.rglob("*.pyi"), *staging.rglob("py.typed")]:
+        hint.unlink()
 
 
 def _run(command: list[str], directory: Path) -> None:

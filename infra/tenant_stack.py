@@ -51,6 +51,8 @@ class Build:
 
     root: Path
     version: str
+    python: tuple[int, int]
+    """The version that will run the code: bytecode ships when this interpreter is the same."""
     shared: layers.Folder
     dependencies: layers.Folder | None
     folder: Path
@@ -73,6 +75,7 @@ class TenantStack(Stack):
         super().__init__(scope, stack_name(spec.tenant), stack_name=stack_name(spec.tenant), description=f"Crossdock for {spec.title}", env=env, synthesizer=synthesizer)
         self.spec = spec
         self._build = build
+        self._manifests = manifests
         self._tag()
         # The CDK makes every function and state machine depend on its role, which it already refers to.
         self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
@@ -136,7 +139,7 @@ class TenantStack(Stack):
 
     def _build_layers(self) -> list[lambda_.ILayerVersion]:
         from_asset = lambda_.Code.from_asset
-        own = layers.tenant(self.spec, self._build.folder)
+        own = layers.tenant(self.spec, self._manifests, self._build.folder)
         folders = [("TenantLayer", own, "Configuration of this tenant"), ("SharedLayer", self._build.shared, "Crossdock")]
         if self._build.dependencies is not None:
             folders.append(("DependenciesLayer", self._build.dependencies, "Third-party packages"))
@@ -152,17 +155,18 @@ class TenantStack(Stack):
             for name, folder, description in folders
         ]
 
-    def _worker(self, name: str, *, environment: Sequence[str], permissions: Sequence[iam.PolicyStatement], memory: int = 512) -> Worker:
+    def _worker(self, name: str, *, environment: Sequence[str], permissions: Sequence[iam.PolicyStatement], memory: int = 512, writes: bool = True) -> Worker:
         worker = Worker(
             self,
             "".join(part.title() for part in name.split("_")),
             function_name=name,
-            code=self._build.root / "functions" / name,
+            code=layers.function(self._build.root, name, self._build.folder, python=self._build.python),
             layers=self._layers,
             timeout=_seconds(name),
             memory=memory,
             environment={variable: self._value(variable) for variable in environment},
             permissions=permissions,
+            writes=writes,
             key=self.security.key,
             log_prefix=self.security.log_prefix,
         )
@@ -191,30 +195,28 @@ class TenantStack(Stack):
         """What the Express child asks."""
         allow = self._allow
         records = ["CROSSDOCK_STATE_TABLE", "CROSSDOCK_AUDIT_TABLE"]
-        whole_state = allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", listing=True)
-        self._worker("validate_order", environment=records, permissions=[whole_state, allow.audit(append=True)])
+        self._worker("validate_order", environment=["CROSSDOCK_STATE_TABLE"], permissions=[allow.state("GetItem")], writes=False)
         self._worker(
             "check_order",
             environment=[*records, "CROSSDOCK_SECRET_ID"],
-            permissions=[whole_state, allow.audit(append=True), allow.credentials()],
+            permissions=[allow.state("GetItem", "PutItem"), allow.audit(append=True), allow.credentials()],
         )
         self._worker(
             "reserve_stock",
             # What waited for the reservation goes round the work queue again.
             environment=[*records, "CROSSDOCK_WORK_QUEUE_URL"],
-            permissions=[whole_state, allow.audit(append=True), allow.send(self.work.queue)],
+            permissions=[allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"), allow.audit(append=True), allow.send(self.work.queue)],
         )
 
     def _build_stages(self) -> None:
         """What takes from the queues."""
         allow, records = self._allow, ["CROSSDOCK_STATE_TABLE", "CROSSDOCK_AUDIT_TABLE"]
-        whole_state = allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", listing=True)
         translate = self._worker(
             "translate_delivery",
             environment=[*records, "CROSSDOCK_ARCHIVE_BUCKET", "CROSSDOCK_BUS_NAME", "CROSSDOCK_INBOUND_QUEUE_URL", "CROSSDOCK_INBOUND_DLQ_URL"],
             permissions=[
                 allow.archive("GetObject"),
-                allow.state("GetItem", "PutItem", "UpdateItem", "Query"),
+                allow.state("GetItem", "PutItem", "UpdateItem"),
                 allow.audit(append=True),
                 allow.publish(),
                 allow.consume(self.inbound),
@@ -232,7 +234,7 @@ class TenantStack(Stack):
                 "CROSSDOCK_ORDER_MACHINE_ARN",
             ],
             permissions=[
-                whole_state,
+                allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
                 allow.audit(append=True),
                 allow.consume(self.work),
                 allow.send(self.work.queue, self.work.dead_letters, self.outbound.queue),
@@ -255,7 +257,8 @@ class TenantStack(Stack):
                 "CROSSDOCK_ORDER_MACHINE_ARN",
             ],
             permissions=[
-                whole_state,
+                allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
+                allow.listing(),
                 allow.audit(append=True),
                 allow.archive("PutObject"),
                 allow.credentials(),
@@ -275,15 +278,15 @@ class TenantStack(Stack):
             environment=[
                 *records,
                 "CROSSDOCK_INBOUND_QUEUE_URL",
-                "CROSSDOCK_WORK_QUEUE_URL",
                 "CROSSDOCK_WORK_DLQ_URL",
                 "CROSSDOCK_OUTBOUND_QUEUE_URL",
                 "CROSSDOCK_ORDER_MACHINE_ARN",
             ],
             permissions=[
-                allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", listing=True),
+                allow.state("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem"),
+                allow.listing(),
                 allow.audit(append=True),
-                allow.send(self.inbound.queue, self.work.queue, self.work.dead_letters, self.outbound.queue),
+                allow.send(self.inbound.queue, self.work.dead_letters, self.outbound.queue),
                 allow.start(self.workflow),
                 allow.answer(self.workflow),
                 allow.describe_executions(self.workflow),
@@ -296,7 +299,7 @@ class TenantStack(Stack):
             "index_dead_letters",
             environment=[*records, "CROSSDOCK_INBOUND_DLQ_URL", "CROSSDOCK_WORK_DLQ_URL", "CROSSDOCK_OUTBOUND_DLQ_URL"],
             permissions=[
-                allow.state("GetItem", "Query", "PutItem", "UpdateItem", listing=True),
+                allow.state("GetItem", "PutItem", "UpdateItem"),
                 allow.audit(append=True),
                 allow.look_into(*(stage.dead_letters for stage in self.stages)),
             ],
@@ -330,7 +333,8 @@ class TenantStack(Stack):
             "serve_api",
             environment=["CROSSDOCK_STATE_TABLE", "CROSSDOCK_AUDIT_TABLE", "CROSSDOCK_ARCHIVE_BUCKET", "CROSSDOCK_INBOUND_QUEUE_URL"],
             permissions=[
-                allow.state("GetItem", "BatchGetItem", "Query", "PutItem", listing=True),
+                allow.state("GetItem", "BatchGetItem", "Query", "PutItem"),
+                allow.listing(),
                 allow.audit(append=False),
                 allow.archive("PutObject"),
                 allow.send(self.inbound.queue),

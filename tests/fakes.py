@@ -11,22 +11,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from crossdock.domain import strict_json
 from crossdock.domain.audit import GENESIS, AuditEntry
 from crossdock.domain.commands import CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import Occurrence, PolledItem, PollResult, PriceQuestion, Translation
+from crossdock.domain.connector import Known, Occurrence, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.dead_letter import Letter
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.effect import Effect, EffectState
 from crossdock.domain.errors import ContractDrift, CrossdockError, Rejected
 from crossdock.domain.events import FACT, Event
-from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, QueueName
+from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.messages import work_body
 from crossdock.domain.money import Money
 from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
+from crossdock.domain.pace import Pace
 from crossdock.domain.price import Price
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.flows.allowance import Allowance
 
 START = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 
@@ -98,7 +102,7 @@ class MemoryDeliveries:
 
     def revise(self, delivery_id: str, body: bytes, *, actor: str, now: datetime) -> int:
         newest = self.load(delivery_id)
-        self.revisions[delivery_id].append(newest.model_copy(update={"body": body, "revision": newest.revision + 1}))
+        self.revisions[delivery_id].append(replace(newest, body=body, revision=newest.revision + 1))
         self.notes[delivery_id] = replace(self.notes[delivery_id], revision=newest.revision + 1)
         return newest.revision + 1
 
@@ -592,6 +596,22 @@ class MemoryCursors:
         self.claims.pop(name, None)
 
 
+class MemoryBudgets:
+    """Implements ``ports.Budgets``."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, int] = {}
+        self.writes = 0
+
+    def advance(self, name: str, *, seen: int | None, to: int, now: int) -> int | None:
+        standing = self.marks.get(name)
+        self.writes += 1
+        if standing is not None and (standing > now if seen is None else standing != seen):
+            return standing
+        self.marks[name] = to
+        return None
+
+
 class MemorySecrets:
     def __init__(self, secrets: Mapping[str, list[str]] | None = None) -> None:
         self.cached = {name: list(found) for name, found in (secrets or {}).items()}
@@ -643,12 +663,15 @@ class MemorySystem:
         self.acknowledges_at_once = False
         self.shipped_parts: set[str] = set()
         self.on_done: Callable[[Intent, Receipt], None] = lambda intent, receipt: None
+        self.called_at: list[datetime] = []
+        self.known = nothing_known
+        self.allowance = Allowance(manifest.name, Pace.of(manifest.rate_limit), budgets=MemoryBudgets(), clock=clock, sleep=lambda seconds: clock.pass_by(seconds=seconds))
 
     def fail(self, command: str, error: Exception, *, after_commit: bool = False, times: int = 1) -> None:
         self.faults.append(Fault(command, error, after_commit, times))
 
     def translate(self, delivery: Delivery) -> Translation:
-        document = json.loads(delivery.body, parse_float=Decimal)
+        document: Any = strict_json.loads(delivery.body)
         if delivery.topic not in {**self.manifest.handled, **self.manifest.ignored}:
             raise ContractDrift("UNKNOWN_EVENT", f"topic {delivery.topic} is not known")
         if delivery.topic in self.manifest.ignored:
@@ -657,6 +680,8 @@ class MemorySystem:
         return Translation(tuple(Occurrence(fact, datetime.fromisoformat(document["at"])) for fact in facts))
 
     def execute(self, intent: Intent) -> Receipt:
+        self.allowance.spend()
+        self.called_at.append(self._clock.now())
         fault = next((fault for fault in self.faults if fault.command == intent.type and fault.times > 0), None)
         if fault is not None:
             fault.times -= 1
@@ -693,8 +718,10 @@ class MemorySystem:
             raise self.look_up_faults.pop(0)
         return self.receipts.get((intent.type, intent.business_id))
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:
         self.asked_since.append(cursor)
+        self.known = known
+        self.allowance.spend()
         answer = self.poll_answers.pop(0) if self.poll_answers else PollResult((), cursor or "0")
         if isinstance(answer, CrossdockError):
             raise answer
@@ -726,3 +753,6 @@ class MemoryConnectors:
 
     def manifest(self, connection: str) -> ConnectorManifest:
         return self.systems[connection].manifest
+
+    def allowance(self, connection: str) -> Allowance:
+        return self.systems[connection].allowance

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crossdock import edge
-from crossdock.domain.exception_record import QueueName
+from crossdock import batches
 from crossdock.domain.messages import work_message
+from crossdock.domain.stage import QueueName
 from crossdock.flows import facts, order
 from crossdock.flows.services import Services
 
@@ -19,4 +19,4 @@ def _apply(body: str, services: Services) -> None:
         order.stuck(message.stuck, services)
 
 
-handler = edge.queue_handler(QueueName.WORK, _apply)
+handler = batches.queue_handler(QueueName.WORK, _apply)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from crossdock import edge
+from crossdock import batches
 from crossdock.domain.errors import CrossdockError
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from crossdock.flows import deliver
 from crossdock.flows.services import Services
 
 
-def _deliver(body: str, services: Services) -> None:
-    deliver.deliver(edge.outbound_message(body), services)
+def _deliver(body: str, services: Services) -> bool:
+    return deliver.deliver(batches.outbound_message(body), services)
 
 
 def _refused(body: str, error: CrossdockError, services: Services) -> bool:
-    return deliver.refused(edge.outbound_message(body), error, services)
+    return deliver.refused(batches.outbound_message(body), error, services)
 
 
-handler = edge.queue_handler(QueueName.OUTBOUND, _deliver, _refused)
+handler = batches.queue_handler(QueueName.OUTBOUND, _deliver, _refused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock import bootstrap, edge
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from crossdock.flows.dead_letters import index
 
 handler = edge.function_handler(

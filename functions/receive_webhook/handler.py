@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock import edge
+from crossdock import gateway, intake
 from crossdock.flows.receive import receive
+from crossdock.observability import log_failure, logger
 
 
-@edge.logger.inject_lambda_context(clear_state=True)
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    correlation_id = edge.correlation_of(event)
+    correlation_id = gateway.correlation_of(event)
     connection = str((event.get("pathParameters") or {}).get("connection") or "")
-    body = edge.body_of(event)
+    body = gateway.body_of(event)
     if body is None:
-        return edge.problem(400, "Unreadable", "The body's encoding cannot be read.", correlation_id=correlation_id)
+        return gateway.problem(400, "Unreadable", "The body's encoding cannot be read.", correlation_id=correlation_id)
     try:
-        told = receive(connection, headers=edge.headers_of(event), body=body, services=edge.services())
+        told = receive(connection, headers=gateway.headers_of(event), body=body, intake=intake.function_intake())
     except Exception as error:
-        edge.log_failure("webhook could not be stored", error, connection=connection[:40])
-        return edge.problem(503, "Try again", "The delivery could not be stored. Send it again.", correlation_id=correlation_id, headers={"Retry-After": "5"})
-    edge.logger.info("webhook answered", connection=connection[:40], status=told.status, delivery_id=told.delivery_id, duplicate=told.duplicate)
+        log_failure("webhook could not be stored", error, connection=connection[:40])
+        return gateway.problem(503, "Try again", "The delivery could not be stored. Send it again.", correlation_id=correlation_id, headers={"Retry-After": "5"})
+    logger.info("webhook answered", connection=connection[:40], status=told.status, delivery_id=told.delivery_id, duplicate=told.duplicate)
     if told.status >= 400:
         fields = [{"path": note.path, "problem": note.problem} for note in told.fields]
-        return edge.problem(told.status, told.title, told.detail, correlation_id=correlation_id, fields=fields)
-    return edge.answer(told.status, {"delivery_id": told.delivery_id, "duplicate": told.duplicate}, correlation_id=correlation_id)
+        return gateway.problem(told.status, told.title, told.detail, correlation_id=correlation_id, fields=fields)
+    return gateway.answer(told.status, {"delivery_id": told.delivery_id, "duplicate": told.duplicate}, correlation_id=correlation_id)

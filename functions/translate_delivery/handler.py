@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crossdock import edge
-from crossdock.domain.exception_record import QueueName
+from crossdock import batches
+from crossdock.domain.stage import QueueName
 from crossdock.flows.raise_exception import delivery_of
 from crossdock.flows.services import Services
 from crossdock.flows.translate import translate
@@ -13,4 +13,4 @@ def _translate(body: str, services: Services) -> None:
     translate(delivery_of(body), services)
 
 
-handler = edge.queue_handler(QueueName.INBOUND, _translate)
+handler = batches.queue_handler(QueueName.INBOUND, _translate)

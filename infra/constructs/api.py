@@ -83,7 +83,7 @@ class Api(Construct):
         connection = self.api.root.add_resource("webhooks").add_resource("{connection}")
         method = connection.add_method(
             "POST",
-            apigateway.LambdaIntegration(receive_webhook),
+            apigateway.LambdaIntegration(receive_webhook, allow_test_invoke=False),
             request_parameters={"method.request.path.connection": True},
             request_validator=validator,
         )
@@ -92,7 +92,7 @@ class Api(Construct):
         accept(method, "AwsSolutions-COG4", reason)
 
     def _add_v1(self, serve_api: lambda_.IFunction) -> None:
-        integration = apigateway.LambdaIntegration(serve_api)
+        integration = apigateway.LambdaIntegration(serve_api, allow_test_invoke=False)
         v1 = self.api.root.add_resource("v1")
         reason = "Systems call /v1 with an API key of the usage plan (required on this method); people's sign-in is not part of this interface."
         for resource in (v1, v1.add_resource("{proxy+}")):

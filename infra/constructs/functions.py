@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -14,8 +13,11 @@ from constructs import Construct
 
 from infra.constructs.findings import accept
 from infra.constructs.queues import StageQueue
+from infra.layers import PLUGINS_OFF, Folder
 
-_NOT_CODE = ["__pycache__", "**/__pycache__", "*.pyc", "**/*.pyc", ".*"]
+# What DynamoDB asks of the caller for a table with a customer's key; queues, archive and secret ask for less.
+_KEY_TO_READ = ("kms:Decrypt", "kms:DescribeKey")
+_KEY_TO_WRITE = ("kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo")
 
 
 class Worker(Construct):
@@ -27,12 +29,13 @@ class Worker(Construct):
         name: str,
         *,
         function_name: str,
-        code: Path,
+        code: Folder,
         layers: Sequence[lambda_.ILayerVersion],
         timeout: Duration,
         memory: int,
         environment: Mapping[str, str],
         permissions: Sequence[iam.PolicyStatement],
+        writes: bool,
         key: kms.IKey,
         log_prefix: str,
     ) -> None:
@@ -55,7 +58,7 @@ class Worker(Construct):
                 iam.PolicyStatement(sid="OwnLog", actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[self.log_group.log_group_arn]),
                 iam.PolicyStatement(
                     sid="TenantKey",
-                    actions=["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"],
+                    actions=[*_KEY_TO_READ, *(_KEY_TO_WRITE if writes else ())],
                     resources=[key.key_arn],
                 ),
                 *permissions,
@@ -67,14 +70,14 @@ class Worker(Construct):
             description=f"Crossdock {function_name}",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
-            code=lambda_.Code.from_asset(str(code), exclude=_NOT_CODE),
+            code=lambda_.Code.from_asset(str(code.path), asset_hash=code.digest),
             handler="handler.handler",
             layers=list(layers),
             timeout=timeout,
             memory_size=memory,
             # All permissions stand above, in one place: nothing is added behind this file's back.
             role=role.without_policy_updates(),
-            environment={"POWERTOOLS_SERVICE_NAME": function_name, "POWERTOOLS_LOG_LEVEL": "INFO", **environment},
+            environment={"POWERTOOLS_SERVICE_NAME": function_name, "POWERTOOLS_LOG_LEVEL": "INFO", **PLUGINS_OFF, **environment},
             log_group=self.log_group,
         )
         accept(

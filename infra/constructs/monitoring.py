@@ -9,6 +9,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
@@ -51,6 +52,7 @@ class Monitoring(Construct):
         super().__init__(scope, name)
         self._tenant = tenant
         self._runbooks = runbooks
+        self._alarms: list[cloudwatch.Alarm] = []
         self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True, display_name=f"Crossdock alarms of {tenant}")
         for stage in stages:
             self._add(
@@ -81,7 +83,20 @@ class Monitoring(Construct):
             Watched("api-server-errors", "The API answers with 5xx.", api.metric_server_error(period=Duration.minutes(5), statistic="Sum"), threshold=5),
             Watched("order-workflow-failed", "The workflow of an order failed.", order.metric_failed(period=Duration.minutes(5), statistic="Sum"), threshold=1),
         )
+        self._let_in_alarms()
         self._build_dashboard(stages, workers, api, order)
+
+    def _let_in_alarms(self) -> None:
+        """A policy of its own takes the place of the topic's default one, which lets alarms in: without this they change their state and tell nobody."""
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisStack",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": [alarm.alarm_arn for alarm in self._alarms]}},
+            )
+        )
 
     def _add(self, *watched: Watched) -> None:
         for item in watched:
@@ -99,6 +114,7 @@ class Monitoring(Construct):
             )
             alarm.add_alarm_action(actions.SnsAction(self.topic))
             alarm.add_ok_action(actions.SnsAction(self.topic))
+            self._alarms.append(alarm)
 
     def _build_dashboard(self, stages: Sequence[StageQueue], workers: Sequence[Worker], api: apigateway.RestApi, order: sfn.StateMachine) -> None:
         minute = Duration.minutes(5)

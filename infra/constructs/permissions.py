@@ -25,11 +25,13 @@ class Permissions:
     storage: Storage
     bus: Bus
 
-    def state(self, *actions: str, listing: bool = False) -> iam.PolicyStatement:
-        """On the table of records; ``listing`` also allows the query of its index."""
-        table = self.storage.state.table_arn
-        resources = [table, f"{table}/index/{LISTING_INDEX}"] if listing else [table]
-        return iam.PolicyStatement(sid="StateTable", actions=[f"dynamodb:{action}" for action in actions], resources=resources)
+    def state(self, *actions: str) -> iam.PolicyStatement:
+        """On the table of records."""
+        return iam.PolicyStatement(sid="StateTable", actions=[f"dynamodb:{action}" for action in actions], resources=[self.storage.state.table_arn])
+
+    def listing(self) -> iam.PolicyStatement:
+        """Ask the index for the keys of what is listed; the records themselves are read from the table."""
+        return iam.PolicyStatement(sid="Listing", actions=["dynamodb:Query"], resources=[f"{self.storage.state.table_arn}/index/{LISTING_INDEX}"])
 
     def audit(self, *, append: bool) -> iam.PolicyStatement:
         """Read the trail and, with ``append``, add to it. There is no way to change it."""
@@ -48,7 +50,7 @@ class Permissions:
 
     @staticmethod
     def consume(stage: StageQueue) -> iam.PolicyStatement:
-        """What the event source mapping needs, and the handler to give a message back later."""
+        """What the event source mapping needs, and (to change visibility) the handler to give a message back later."""
         return iam.PolicyStatement(
             sid="Consume",
             actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],

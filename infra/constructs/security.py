@@ -20,7 +20,8 @@ class Security(Construct):
     def __init__(self, scope: Construct, name: str, *, spec: TenantSpec) -> None:
         super().__init__(scope, name)
         self.log_prefix = f"/crossdock/{spec.tenant}"
-        self.key = self._build_key(spec)
+        # An imported key's policy cannot be added to: what it lets in stands below, and nowhere behind this file's back.
+        self.key = kms.Key.from_key_arn(self, "SameKey", self._build_key(spec).key_arn)
         self.secret = self._build_secret(spec)
         # The attribute, because a reference is the ARN on AWS and only the name on the local engine.
         self.secret_arn = _resource(self.secret).attr_id
@@ -46,12 +47,26 @@ class Security(Construct):
         )
         key.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="EventsAndAlarmsOfThisAccount",
-                principals=[iam.ServicePrincipal("events.amazonaws.com"), iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"],
+                sid="EventsOfThisAccount",  # the bus and its archive rest under the key, and so do the queues that the rule sends to
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"],
                 resources=["*"],
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisAccount",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        accept(
+            key,
+            "AwsSolutions-IAM5[Action::kms:*]",
+            "The account administers its key, and its roles' own policies count for it: a key that its account may not administer is lost.",
         )
         return key
 

@@ -42,7 +42,16 @@ class Plan:
     """Connection to the fields of its secret, the webhook secret among them."""
 
 
-def up(run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_file: Path | None = None, on_progress: OnProgress = in_silence) -> dict[str, Any]:
+def up(
+    run: LocalRun,
+    tenants: Sequence[str],
+    *,
+    enforce_iam: bool,
+    engine_port: int | None = None,
+    functions_endpoint: str | None = None,
+    exchanges_file: Path | None = None,
+    on_progress: OnProgress = in_silence,
+) -> dict[str, Any]:
     """Bring the tenants up (all there are, when none is named) and return the object `local up --json` prints. Doing it again repairs and updates."""
     root = run.directory.root
     known = tenant_files.names(root)
@@ -57,6 +66,8 @@ def up(run: LocalRun, tenants: Sequence[str], *, enforce_iam: bool, exchanges_fi
         simulators=[simulator for each in plans.values() for simulator in each.simulators],
         overlay=lambda urls: overlay({name: each.spec for name, each in plans.items()}, manifests, urls),
         enforce_iam=enforce_iam,
+        engine_port=engine_port,
+        functions_endpoint=functions_endpoint,
         exchanges_file=exchanges_file.resolve() if exchanges_file else None,
     )
     state = run.up(request, on_progress)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.domain.dead_letter import Letter
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from crossdock.flows import dead_letters
 from local.cli.options import DryRun, Match, UsageProblem, actor, on_stack
 from local.cli.rendering import Screen

@@ -25,6 +25,11 @@ def up_command(
     screen: Screen,
     tenant: Annotated[list[str] | None, typer.Option("--tenant", metavar="NAME", help="Repeatable; all tenants without it.")] = None,
     enforce_iam: EnforceIam = False,
+    engine_port: Annotated[int | None, typer.Option("--engine-port", metavar="PORT", help="Where the engine shall listen; any free port without it.")] = None,
+    functions_endpoint: Annotated[
+        str | None,
+        typer.Option("--functions-endpoint", metavar="URL", help="Where the functions find AWS: a proxy of yours before the engine (faults, delays, recording)."),
+    ] = None,
     record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Record every exchange with the simulators, one JSON line each.")] = None,
 ) -> None:
     """Start engine and simulators, deploy the stacks, print the doors. Returns; everything stays up."""
@@ -33,7 +38,15 @@ def up_command(
     before = run.status()
     if before.up and before.state and before.state.engine and before.state.engine.enforce_iam == enforce_iam:
         screen.say(f"already up at {before.state.engine.url}: repairing and updating it")
-    doors = bring_up.up(run, tenant or [], enforce_iam=enforce_iam, exchanges_file=record, on_progress=telling(screen))
+    doors = bring_up.up(
+        run,
+        tenant or [],
+        enforce_iam=enforce_iam,
+        engine_port=engine_port,
+        functions_endpoint=functions_endpoint.rstrip("/") if functions_endpoint else None,
+        exchanges_file=record,
+        on_progress=telling(screen),
+    )
     screen.say(f"up in {time.monotonic() - began:.1f} s")
     screen.show(doors, lambda: draw(screen, doors))
 

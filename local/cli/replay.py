@@ -14,10 +14,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from crossdock.domain.delivery import DeliveryStatus
-from crossdock.domain.exception_record import QueueName
-from crossdock.domain.messages import inbound_message
-from crossdock.domain.ports import DeliveryNote
+from crossdock.domain.delivery import DeliveryNote, DeliveryStatus, inbound_message
+from crossdock.domain.stage import QueueName
 from crossdock.flows import dead_letters
 from crossdock.flows.services import Services
 from local.cli.options import DryRun, Match, UsageProblem, actor, on_stack

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from crossdock.domain.errors import CrossdockError
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from crossdock.flows import dead_letters, exceptions
 from crossdock.flows.balance import Balance, balance
 from local.cli import control

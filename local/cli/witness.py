@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from crossdock.domain.manifest import Role, WebhookContract
+from crossdock.domain.manifest import Role
 from crossdock.domain.tenant import TenantSpec
+from crossdock.domain.webhook import WebhookContract
 from local.cli import control
 from local.cli.stack import Stack
 from local.seed.world import Buyer, World

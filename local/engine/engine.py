@@ -23,18 +23,19 @@ class EngineNotReady(RuntimeError):
     """The engine did not come up; the message ends with what its log says."""
 
 
-def start(run: RunDirectory, port: int, *, enforce_iam: bool) -> EngineState:
-    """Start MiniStack detached on 127.0.0.1:`port`. It keeps everything in memory: stopping it forgets the stacks."""
+def start(run: RunDirectory, port: int, *, enforce_iam: bool, functions_endpoint: str | None = None) -> EngineState:
+    """Start MiniStack detached on 127.0.0.1:`port`. It keeps everything in memory: stopping it forgets the stacks.
+    The functions find AWS at `functions_endpoint`, else at the engine itself."""
     # The interpreter that runs the engine also runs the functions, so they find their packages where this program does.
     record = process.launch(
         [sys.executable, "-m", "ministack"],
         what="engine",
         log=run.logs / "engine.log",
-        environment=_environment(run, port, enforce_iam=enforce_iam),
+        environment=_environment(run, port, enforce_iam=enforce_iam) | ({"AWS_ENDPOINT_URL": functions_endpoint} if functions_endpoint else {}),
         cwd=run.path,
         run_directory=run.path,
     )
-    return EngineState(process=record, url=f"http://{HOST}:{port}", enforce_iam=enforce_iam)
+    return EngineState(process=record, url=f"http://{HOST}:{port}", enforce_iam=enforce_iam, functions_endpoint=functions_endpoint)
 
 
 def _environment(run: RunDirectory, port: int, *, enforce_iam: bool) -> dict[str, str]:

@@ -34,6 +34,10 @@ class UpRequest:
     simulators: Sequence[SimulatorSpec] = ()
     overlay: OverlayMaker | None = None
     enforce_iam: bool = False
+    engine_port: int | None = None
+    """Where a new engine shall listen; any free port without it."""
+    functions_endpoint: str | None = None
+    """A proxy before the engine, through which the functions shall speak to AWS: it may record, delay, refuse or lose."""
     exchanges_file: Path | None = None
     """Where the simulators record their traffic, one JSON line each."""
 
@@ -125,9 +129,10 @@ class LocalRun:
 
     # ------------------------------------------------------------------------------------------------------ bringing up
     def _continue_or_clean(self, request: UpRequest, tell: OnProgress) -> RunState | None:
-        """The state to go on from; None after cleaning away a run that died, is unreadable or ran under the other IAM setting."""
+        """The state to go on from; None after cleaning away a run that died, is unreadable or ran under other settings of the engine."""
         state = self._read_if_readable()
-        if state and state.engine and engine.is_healthy(state.engine) and state.engine.enforce_iam == request.enforce_iam:
+        asked = (request.enforce_iam, request.functions_endpoint)
+        if state and state.engine and engine.is_healthy(state.engine) and (state.engine.enforce_iam, state.engine.functions_endpoint) == asked:
             return state
         if state is not None or process.belonging_to(self.directory.path):
             with step(tell, "clean up the previous run"):
@@ -177,7 +182,8 @@ class LocalRun:
         run = self.directory
         if state.engine is None:
             with step(tell, "start the engine", "IAM enforced" if request.enforce_iam else ""):
-                state.engine = engine.start(run, ports[_ENGINE_PORT], enforce_iam=request.enforce_iam)
+                port = request.engine_port or ports[_ENGINE_PORT]
+                state.engine = engine.start(run, port, enforce_iam=request.enforce_iam, functions_endpoint=request.functions_endpoint)
                 run.write(state)
                 engine.wait_ready(state.engine)
         new = [spec for spec in request.simulators if spec.name not in kept]

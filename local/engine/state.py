@@ -35,6 +35,8 @@ class EngineState(BaseModel):
     process: ProcessRecord
     url: str
     enforce_iam: bool
+    functions_endpoint: str | None = None
+    """Where the functions find AWS when something stands between them and the engine."""
 
 
 class SimulatorState(BaseModel):

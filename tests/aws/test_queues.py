@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from crossdock.aws.clients import Clients
-from crossdock.aws.queues import LONGEST_PUT_OFF_SECONDS, LOOK_SECONDS, SqsDeadLetters, SqsDelay, SqsQueues
+from crossdock.aws.dead_letters import LOOK_SECONDS, SqsDeadLetters
+from crossdock.aws.queues import LONGEST_PUT_OFF_SECONDS, SqsDelay, SqsQueues
 from crossdock.aws.settings import Settings
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from tests.aws.account import Account
 
 

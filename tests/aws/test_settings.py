@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from crossdock.aws.clients import Clients
 from crossdock.aws.settings import Settings
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 
 OUTPUTS = {
     name: name.lower()
@@ -50,7 +52,7 @@ def test_a_resource_that_was_not_given_is_named() -> None:
 def test_an_operator_finds_everything_in_the_stacks_outputs() -> None:
     settings = Settings.from_outputs({**OUTPUTS, "Tenant": "acme"})
 
-    assert all(settings.model_dump().values())
+    assert all(asdict(settings).values())
     assert settings.dead_letter_url(QueueName.WORK) == "workdeadletterqueueurl"
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from crossdock import edge, v1
+from crossdock import v1
 from crossdock.domain.errors import Rejected, RetryLater
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import work_body
 from crossdock.domain.order import Order
+from crossdock.domain.stage import QueueName
 from crossdock.flows import deliver, facts, order, receive, translate, watch
+from crossdock.observability import logger
 from tests.functions import tenant as functions
 from tests.functions.tenant import DELIVERY_ID, ORDER_ID, Erp, Tenant, batch, event, running, signed
 
@@ -87,7 +88,7 @@ def run(tenant: Tenant, function: str, given: dict[str, Any]) -> Any:
     try:
         return tenant.run(function, given)
     except Exception as error:  # noqa: BLE001 - whatever comes out is what is looked at
-        edge.logger.error(str(error))
+        logger.error(str(error))
         return error
 
 

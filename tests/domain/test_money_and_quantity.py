@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crossdock.domain.errors import NeedsPerson
-from crossdock.domain.model import key_part, plain
+from crossdock.domain.key import key_part
+from crossdock.domain.model import plain
 from crossdock.domain.money import Money
 from crossdock.domain.quantity import Quantity, to_base
 

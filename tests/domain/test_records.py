@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crossdock.domain.commands import INTENT, CancelOrder, Command, PollConnection, PublishStock
+from crossdock.domain.delivery import inbound_message
 from crossdock.domain.errors import Category, Cause, CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.events import FACT, Event, FulfillmentRefused, ReturnRequested, event_id, fingerprint
 from crossdock.domain.exception_record import exception_id, incident_fingerprint
 from crossdock.domain.invoice import Invoice
-from crossdock.domain.messages import OutboundMessage, inbound_message, work_body, work_message
+from crossdock.domain.messages import OutboundMessage, work_body, work_message
 from crossdock.domain.model import rfc3339
 from crossdock.domain.order_record import OrderRecord, OrderStatus, may_follow
 from crossdock.domain.product import UnitConversion

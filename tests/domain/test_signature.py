@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from crossdock.domain.manifest import SignatureScheme
 from crossdock.domain.signature import refusal
+from crossdock.domain.webhook import SignatureScheme
 
 NOW = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
 SHOPIFY = SignatureScheme(scheme="hmac_sha256", signature_header="X-Shopify-Hmac-Sha256")
-TIMED = SHOPIFY.model_copy(update={"timestamp_header": "X-Triggered-At", "tolerance_seconds": 3600})
+TIMED = replace(SHOPIFY, timestamp_header="X-Triggered-At", tolerance_seconds=3600)
 STANDARD = SignatureScheme(scheme="standard_webhooks", tolerance_seconds=300)
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 OTHER = "whsec_" + base64.b64encode(b"another secret of the same length").decode()
@@ -44,7 +45,7 @@ def test_the_known_vector_of_the_storefront_is_believed() -> None:
 
 @given(body=st.binary(max_size=300), flip=st.integers(0, 2399), hexadecimal=st.booleans())
 def test_a_body_with_one_bit_changed_is_not_believed(body: bytes, flip: int, hexadecimal: bool) -> None:
-    scheme = SHOPIFY.model_copy(update={"encoding": "hex" if hexadecimal else "base64"})
+    scheme = replace(SHOPIFY, encoding="hex" if hexadecimal else "base64")
     headers = {"x-shopify-hmac-sha256": sign(body, "s", encoding=scheme.encoding)}
     assert refusal(scheme, headers=headers, body=body, secrets=["s"], now=NOW) is None
     if body:
@@ -130,7 +131,7 @@ def test_one_of_several_signatures_is_enough_and_so_is_one_of_several_secrets() 
 @pytest.mark.parametrize(("seconds", "believed"), [(-300, True), (300, True), (-301, False), (301, False)])
 def test_an_old_message_and_one_from_the_future_are_not_believed(seconds: int, believed: bool) -> None:
     headers = standard(b"{}", at=NOW + timedelta(seconds=seconds))
-    for scheme in (STANDARD, STANDARD.model_copy(update={"tolerance_seconds": None})):
+    for scheme in (STANDARD, replace(STANDARD, tolerance_seconds=None)):
         found = refusal(scheme, headers=headers, body=b"{}", secrets=[SECRET], now=NOW)
         assert (found is None) is believed
     assert believed or found == "the message is too old or from the future"

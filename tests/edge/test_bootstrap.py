@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from crossdock import bootstrap
+from crossdock import bootstrap, intake
 from crossdock.aws.clients import Clients
 from crossdock.aws.settings import Settings
 from crossdock.domain.errors import NeedsPerson
-from tests.functions.tenant import spec
+from infra import layers, tenant_files
+from tests.functions.tenant import ROOT, spec
 
 NAMES = sorted(path.parent.name for path in Path(bootstrap.__file__).parent.glob("connectors/*/manifest.yaml"))
 
@@ -62,7 +63,7 @@ def test_a_connection_may_call_its_vendors_hosts_and_its_own_address_only(monkey
     allowed: dict[str, list[str]] = {}
 
     class Port(crossdock.http.OutboundHttp):
-        def __init__(self, *, hosts: list[str], name: str) -> None:
+        def __init__(self, *, hosts: list[str], name: str, spend: Callable[[], None]) -> None:
             allowed[name] = hosts
 
     monkeypatch.setattr(crossdock.http, "OutboundHttp", Port)
@@ -73,16 +74,44 @@ def test_a_connection_may_call_its_vendors_hosts_and_its_own_address_only(monkey
     assert allowed == {"erp": [*bootstrap.load_manifest("business_central").hosts, "127.0.0.1:4711"]}
 
 
-def test_the_deployed_tenant_is_the_one_in_its_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = tmp_path / "crossdock_tenant"
-    layer.mkdir()
-    (layer / "__init__.py").write_text('"""Configuration of this tenant."""\n')
-    (layer / "tenant.json").write_text(json.dumps(spec().as_json()))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "crossdock_tenant", raising=False)
-    bootstrap.deployed_spec.cache_clear()
-    try:
-        assert bootstrap.deployed_spec() == spec()
-    finally:
-        bootstrap.deployed_spec.cache_clear()
-        sys.modules.pop("crossdock_tenant", None)
+@pytest.fixture
+def _layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tenant's layer, as the stack builds it, where the functions find it."""
+    built = layers.tenant(spec(), tenant_files.manifests(ROOT), tmp_path)
+    monkeypatch.syspath_prepend(str(built.path / "python"))
+    caches = (bootstrap.deployed_spec, bootstrap.deployed_manifest, bootstrap._deployed_manifests)
+    for each in caches:
+        each.cache_clear()
+    sys.modules.pop("crossdock_tenant", None)
+    yield
+    for each in caches:
+        each.cache_clear()
+    sys.modules.pop("crossdock_tenant", None)
+
+
+@pytest.mark.usefixtures("_layer")
+def test_the_deployed_tenant_is_the_one_in_its_layer() -> None:
+    assert bootstrap.deployed_spec() == spec()
+    assert {name: bootstrap.deployed_manifest(name) for name in NAMES if name in {c.connector for c in spec().connections.values()}} == {
+        connection.connector: bootstrap.load_manifest(connection.connector) for connection in spec().connections.values()
+    }
+
+
+@pytest.mark.usefixtures("_layer")
+def test_the_intake_knows_the_same_contracts_without_the_models() -> None:
+    contracts, max_bytes = intake.deployed_webhooks()
+    assert contracts == {name: bootstrap.load_manifest(connection.connector).webhooks for name, connection in spec().connections.items()}
+    assert max_bytes == spec().limits.webhook_bytes
+
+
+@pytest.mark.usefixtures("_layer")
+def test_the_intake_is_made_once_and_asks_for_everything_only_when_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    intake.function_intake.cache_clear()
+    made = intake.function_intake()
+    assert intake.function_intake() is made
+    asked: list[str] = []
+    monkeypatch.setattr(bootstrap, "function_services", lambda: asked.append("everything"))
+    made.services()
+    assert asked == ["everything"]
+    intake.function_intake.cache_clear()

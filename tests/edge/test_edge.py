@@ -13,12 +13,14 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock import bootstrap, edge
+from crossdock import batches, bootstrap, edge, gateway
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import ContractDrift, CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.exception_record import ExceptionStatus, QueueName
+from crossdock.domain.exception_record import ExceptionStatus
+from crossdock.domain.stage import QueueName
 from crossdock.flows.raise_exception import message_exception_id
 from crossdock.flows.services import Services
+from crossdock.observability import log_failure
 from tests.functions.tenant import DELIVERY_ID, Tenant, batch
 
 CONTEXT = SimpleNamespace(function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="r-1")
@@ -53,7 +55,7 @@ def put_off(tenant: Tenant) -> list[tuple[QueueName, str, int]]:
 
 
 def handle(work: Callable[[str, Services], None], event: dict[str, Any], *, queue: QueueName = QueueName.OUTBOUND, **more: Any) -> Any:
-    return edge.queue_handler(queue, work, **more)(event, CONTEXT)
+    return batches.queue_handler(queue, work, **more)(event, CONTEXT)
 
 
 def failed(answer: Any) -> list[str]:
@@ -152,7 +154,7 @@ def test_the_last_try_writes_its_reason_and_leaves_the_message_to_the_queue(queu
     tenant.give(WORKERS[queue])
     request = json.dumps({"request": "post", "order_id": "shop-1", "token": "t"})
     body = {QueueName.INBOUND: '{"delivery_id": "shop.a.1"}', QueueName.WORK: request, QueueName.OUTBOUND: COMMANDS[0]}[queue]
-    tries = edge.LAST_TRY[queue]
+    tries = batches.LAST_TRY[queue]
     work = Worked(**{"": RetryLater("VENDOR_UNAVAILABLE", "erp answered 500")})
 
     handle(work, batch(body, tries=tries - 1), queue=queue)
@@ -175,18 +177,18 @@ def test_a_message_that_cannot_be_put_off_comes_back_by_itself(tenant: Tenant) -
 
 @given(st.integers(1, 10_000), st.one_of(st.none(), st.integers(0, 10**9)))
 def test_a_pause_is_never_nothing_never_less_than_the_wish_and_else_within_bounds(tries: int, wish: int | None) -> None:
-    pause = edge.backoff_seconds(tries, wish)
+    pause = batches.backoff_seconds(tries, wish)
 
     assert pause >= max(1, wish or 0)
-    assert pause <= max(wish or 0, min(edge.LONGEST_PAUSE_SECONDS, 2**tries))
+    assert pause <= max(wish or 0, min(batches.LONGEST_PAUSE_SECONDS, 2**tries))
 
 
 def test_pauses_grow_and_differ() -> None:
-    late = {edge.backoff_seconds(9, None) for _ in range(200)}
+    late = {batches.backoff_seconds(9, None) for _ in range(200)}
 
     assert len(late) > 50
     assert max(late) > 100
-    assert max(edge.backoff_seconds(1, None) for _ in range(50)) <= 2
+    assert max(batches.backoff_seconds(1, None) for _ in range(50)) <= 2
 
 
 # ------------------------------------------------------------------ what nobody expected
@@ -204,7 +206,7 @@ def test_an_unexpected_error_is_tried_again_then_on_record_and_its_text_in_no_lo
 
     assert failed(handle(work, batch(COMMANDS[0]))) == ["m-0"]
     assert tenant.services.exceptions.listed() == []
-    handle(work, batch(COMMANDS[0], tries=edge.LAST_TRY[QueueName.OUTBOUND]))
+    handle(work, batch(COMMANDS[0], tries=batches.LAST_TRY[QueueName.OUTBOUND]))
 
     (found,) = tenant.services.exceptions.listed()
     assert (found.code, MARK in found.detail) == (code, False)
@@ -227,7 +229,7 @@ RUBBISH = ["", "no json", "[]", "null", "7", '{"surprise": 1}', '{"detail": {"ty
 
 @pytest.mark.parametrize("queue", list(QueueName))
 def test_rubbish_in_a_queue_never_stops_the_function_and_ends_on_record(queue: QueueName, tenant: Tenant) -> None:
-    tenant.run(WORKERS[queue], batch(*RUBBISH, tries=edge.LAST_TRY[queue]))
+    tenant.run(WORKERS[queue], batch(*RUBBISH, tries=batches.LAST_TRY[queue]))
 
     assert {record.message for record in tenant.services.exceptions.listed()} == set(RUBBISH)
 
@@ -271,7 +273,7 @@ def test_a_failure_is_logged_with_all_its_causes(tenant: Tenant) -> None:
     error = Rejected("INVALID_BODY", MARK)
     error.__cause__ = KeyError(MARK)
 
-    edge.log_failure("it failed", error, queue="work")
+    log_failure("it failed", error, queue="work")
 
     (line,) = tenant.logged("it failed")
     assert [(each["error"], each.get("code")) for each in line["failure"]] == [("Rejected", "INVALID_BODY"), ("KeyError", None)]
@@ -281,9 +283,9 @@ def test_a_failure_is_logged_with_all_its_causes(tenant: Tenant) -> None:
 
 # ------------------------------------------------------------------ HTTP
 def test_headers_are_found_by_their_lower_case_name() -> None:
-    assert edge.headers_of({"headers": {"X-Api-Key": "k", "Empty": None, "N": 1}}) == {"x-api-key": "k", "n": "1"}
-    assert edge.headers_of({"headers": None}) == {}
-    assert edge.headers_of({}) == {}
+    assert gateway.headers_of({"headers": {"X-Api-Key": "k", "Empty": None, "N": 1}}) == {"x-api-key": "k", "n": "1"}
+    assert gateway.headers_of({"headers": None}) == {}
+    assert gateway.headers_of({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -300,13 +302,13 @@ def test_headers_are_found_by_their_lower_case_name() -> None:
     ],
 )
 def test_a_body_is_its_bytes_or_cannot_be_read(event: dict[str, Any], body: bytes | None) -> None:
-    assert edge.body_of(event) == body
+    assert gateway.body_of(event) == body
 
 
 def test_a_problem_has_the_shape_of_rfc_9457() -> None:
     fields = [{"path": "lines.0.sku", "problem": "unknown"}]
 
-    made = edge.problem(422, "Missing xref", "A detail.", correlation_id="c-1", code="MISSING_XREF", fields=fields, headers={"Retry-After": "5"})
+    made = gateway.problem(422, "Missing xref", "A detail.", correlation_id="c-1", code="MISSING_XREF", fields=fields, headers={"Retry-After": "5"})
 
     assert made["statusCode"] == 422
     assert made["headers"] == {"Content-Type": "application/problem+json", "X-Correlation-Id": "c-1", "Retry-After": "5"}
@@ -322,12 +324,12 @@ def test_a_problem_has_the_shape_of_rfc_9457() -> None:
 
 
 def test_a_problem_without_a_code_is_named_by_its_title() -> None:
-    document = json.loads(edge.problem(404, "Not found", "", correlation_id="c-1")["body"])
+    document = json.loads(gateway.problem(404, "Not found", "", correlation_id="c-1")["body"])
 
     assert document["type"] == "urn:crossdock:problem:not-found"
     assert {"code", "errors"}.isdisjoint(document)
 
 
 def test_a_call_without_an_id_still_has_one() -> None:
-    assert edge.correlation_of({"requestContext": {"requestId": "c-1"}}) == "c-1"
-    assert edge.correlation_of({"requestContext": None}) == "unknown"
+    assert gateway.correlation_of({"requestContext": {"requestId": "c-1"}}) == "c-1"
+    assert gateway.correlation_of({"requestContext": None}) == "unknown"

@@ -7,11 +7,12 @@ from decimal import Decimal
 import pytest
 
 from crossdock.domain.delivery import DeliveryStatus
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine
+from crossdock.flows import exceptions
 from crossdock.flows.balance import Balance
-from tests.flows.world import World, an_order
+from tests.flows.world import World, an_order, usd
 
 
 def busy() -> World:
@@ -148,3 +149,15 @@ def test_an_order_with_an_open_exception_stands_there() -> None:
     world.watch()
     assert world.balance().orders.exception == 1
     assert world.status() == OrderStatus.RELEASED.value
+
+
+def test_a_rejected_hold_is_in_flight_until_its_workflow_has_taken_everything_back() -> None:
+    world = World()
+    world.place(an_order(total=usd(1)))
+    world.run()
+    held = world.the_exception("TOTAL_MISMATCH")
+    exceptions.resolve(held.exception_id, decision="reject", note="no", actor="jo", services=world.services, letters=world.letters)
+    found = world.balance()
+    assert (found.orders.held, found.orders.in_flight, found.orders.missing) == (0, 1, ())
+    world.workflow.stop("shop-1")
+    assert world.balance().orders.missing, "and lost when nothing takes it back"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from crossdock.domain.errors import Rejected, UnknownOutcome
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order import OrderLine
+from crossdock.domain.stage import QueueName
 from crossdock.flows import exceptions
 from tests.flows.world import Crash, World, an_order, line, spec, usd
 

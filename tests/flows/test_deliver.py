@@ -12,8 +12,8 @@ from crossdock.domain.commands import CreateSalesOrder, PostInvoice, ReleaseFulf
 from crossdock.domain.connector import PollResult
 from crossdock.domain.effect import EffectState
 from crossdock.domain.errors import CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
 from crossdock.flows import commands_of, deliver
 from tests.fakes import START, polled
@@ -276,7 +276,7 @@ def test_a_release_starts_the_polling_that_finds_its_shipment() -> None:
     world.place()
     while world._step():
         pass
-    assert POLL.text() in [body for _, body in world.queues.sent]
+    assert len(awaited_polls(world)) == 1
     world.erp.poll_answers = [found(world, "shop-1.1"), found(world, "shop-1.1")]
     world.run(until=timedelta(minutes=1))
     assert world.status() == "completed"
@@ -284,22 +284,89 @@ def test_a_release_starts_the_polling_that_finds_its_shipment() -> None:
     assert world.erp.asked_since[:2] == [None, "cursor-1"]
 
 
+def awaited_polls(world: World) -> list[str]:
+    return [message.body for message in world.queues.messages[QueueName.OUTBOUND] if "turn" in message.body]
+
+
 def test_only_one_awaited_poll_stands_in_the_queue() -> None:
     world = polling()
     for _ in range(3):
         deliver.await_answers("erp", "ReleaseFulfillment", world.services)
-    assert [body for _, body in world.queues.sent] == [POLL.text()]
+    assert len(awaited_polls(world)) == len(world.queues.sent) == 1
     deliver.await_answers("erp", "PostInvoice", world.services)
     assert len(world.queues.sent) == 1
 
 
-def test_a_poll_that_fails_again_and_again_is_an_exception_that_the_next_success_closes() -> None:
+def test_polls_of_the_ordinary_rhythm_do_not_multiply_the_awaited_one() -> None:
+    """An order that waits for days: each ordinary poll used to start one more awaited rhythm beside the others."""
     world = polling()
-    down = RetryLater("VENDOR_UNAVAILABLE", "down")
-    world.erp.poll_answers = [down, down, down, down]
-    for expected in ([], [], ["VENDOR_UNAVAILABLE"], ["VENDOR_UNAVAILABLE"], []):
+    world.place()
+    for _ in range(20):
+        world.run(until=timedelta(minutes=5))
+        world.clock.pass_by(minutes=5)
+        world.watch()
+        assert len(awaited_polls(world)) <= 1
+    assert len(awaited_polls(world)) == 1, "and it goes on"
+
+
+def test_an_awaited_rhythm_that_broke_off_is_started_anew_and_its_lost_poll_is_no_second_one() -> None:
+    world = polling()
+    world.place()
+    world.run(until=timedelta(seconds=1))
+    [lost] = awaited_polls(world)
+    world.queues.messages[QueueName.OUTBOUND].clear()
+    world.clock.pass_by(minutes=2)
+    deliver.deliver(POLL, world.services)
+    assert len(awaited_polls(world)) == 1
+    asked = len(world.erp.asked_since)
+    deliver.deliver(OutboundMessage.model_validate_json(lost), world.services)
+    assert (len(world.erp.asked_since), len(awaited_polls(world))) == (asked, 1), "it turned up after all: not its turn any more"
+
+
+def test_a_poll_that_could_not_take_all_is_made_again_soon_until_it_has() -> None:
+    world = polling()
+    world.erp.poll_answers = [PollResult((), "1", more=True), PollResult((), "2", more=True), PollResult((), "3")]
+    deliver.deliver(POLL, world.services)
+    world.run(until=timedelta(minutes=1))
+    assert world.erp.asked_since == [None, "1", "2"]
+    assert awaited_polls(world) == [], "and then no more"
+
+
+def test_a_poll_says_what_is_known_here_at_its_version_or_was_found_before() -> None:
+    world = polling()
+    order = world.place()
+    world.run(until=timedelta(seconds=1))
+    world.erp.poll_answers = [PollResult((polled("7@2", "told", {"at": START.isoformat(), "facts": []}),), "1")]
+    deliver.deliver(POLL, world.services)
+    known = world.erp.known
+    assert known("shop-1", order.source_version, "told", "x") is True
+    assert known("shop-1", "2026-10-05T08:00:01Z", "told", "x") is False, "a newer version"
+    assert known("shop-9", order.source_version, "told", "x") is False
+    assert known("shop-9", order.source_version, "told", "7@2") is True
+
+
+def test_an_update_that_changes_nothing_is_known_by_its_version() -> None:
+    world = World()
+    order = world.place()
+    world.run()
+    world.update(order.model_copy(update={"source_version": "2026-10-05T09:00:00Z"}))
+    world.run()
+    assert world.record().placed.source_version == "2026-10-05T09:00:00Z"
+    world.update(order.model_copy(update={"source_version": "2026-10-05T08:30:00Z"}))
+    world.run()
+    assert world.record().placed.source_version == "2026-10-05T09:00:00Z"
+    assert world.open_codes() == []
+
+
+def test_a_poll_that_fails_again_and_again_opens_the_circuit_and_the_next_success_closes_it() -> None:
+    world = polling()
+    world.erp.poll_answers = [RetryLater("VENDOR_UNAVAILABLE", "down") for _ in range(7)]
+    seen = []
+    for _ in range(8):
         deliver.deliver(POLL, world.services)
-        assert world.open_codes() == expected
+        seen.append(world.open_codes())
+        world.clock.pass_by(minutes=5)
+    assert seen == [[], [], [], [], [], ["CONNECTION_DOWN"], ["CONNECTION_DOWN"], []]
     assert world.queues.dead[QueueName.OUTBOUND] == [], "a poll is not repeated: the next one asks for the same and more"
 
 
@@ -308,6 +375,8 @@ def test_a_poll_that_is_refused_is_an_exception_at_once() -> None:
     world.erp.poll_answers = [NeedsPerson("NOT_AUTHORISED", "expired")]
     deliver.deliver(POLL, world.services)
     assert world.open_codes() == ["NOT_AUTHORISED"]
+    deliver.deliver(POLL, world.services)
+    assert world.open_codes() == [], "the next success closes it"
 
 
 def test_what_a_poll_stored_before_it_died_is_found_by_the_watch() -> None:

@@ -11,7 +11,8 @@ from crossdock.domain.audit import broken_links
 from crossdock.domain.dead_letter import Letter
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import NeedsPerson, Rejected, RetryLater
-from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, QueueName
+from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus
+from crossdock.domain.stage import QueueName
 from crossdock.flows import dead_letters, exceptions, raise_exception
 from tests.flows.world import World, an_order, event, line, spec, usd
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from pydantic import TypeAdapter
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.errors import Rejected
 from crossdock.domain.events import OrderPlaced
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.identifiers import DeliveryId
+from crossdock.domain.stage import QueueName
 from crossdock.flows import exceptions
-from crossdock.flows.receive import REQUEUE_AFTER, delivery_id, receive, safe_id, submit
+from crossdock.flows.receive import REQUEUE_AFTER, delivery_id, intake_of, receive, safe_id, submit
 from crossdock.flows.translate import translate
 from tests.flows.world import MANIFESTS, World, an_order, manifest
 
@@ -47,7 +48,7 @@ def test_each_sender_hears_what_is_right(connection: str, body: bytes, topic: st
 
 def test_a_wrong_signature_leaves_no_trace() -> None:
     world = World()
-    answer = receive("shop", headers={"x-signature": "wrong", "x-topic": "told"}, body=BODY, services=world.services)
+    answer = receive("shop", headers={"x-signature": "wrong", "x-topic": "told"}, body=BODY, intake=intake_of(world.services))
     assert (answer.status, answer.title) == (401, "Not authentic")
     assert world.deliveries.notes == {}
     assert world.secrets.refreshed == 1
@@ -100,8 +101,10 @@ def test_credentials_of_the_caller_are_not_kept() -> None:
 
 
 def test_the_topic_may_stand_in_the_body() -> None:
-    contract = {**MANIFESTS["shop"].webhooks.model_dump(), "topic_header": None, "topic_field": "kind"}  # type: ignore[union-attr]
-    world = World(manifests={"shop": manifest("shop", "storefront", []).model_copy(update={"webhooks": type(MANIFESTS["shop"].webhooks).model_validate(contract)})})
+    usual = MANIFESTS["shop"].webhooks
+    assert usual is not None
+    contract = replace(usual, topic_header=None, topic_field="kind")
+    world = World(manifests={"shop": manifest("shop", "storefront", []).model_copy(update={"webhooks": contract})})
     answer = world.post("shop", b'{"kind": "told", "at": "2026-10-05T08:00:00+00:00", "facts": []}', topic=None)
     assert answer.status == 200
     assert world.deliveries.notes[answer.delivery_id or ""].topic == "told"
@@ -139,7 +142,7 @@ def test_the_senders_event_counts_before_its_delivery_and_both_before_the_body()
 @given(headers=st.dictionaries(st.sampled_from(["x-signature", "x-topic", "x-event-id"]), st.text(alphabet=st.characters(), max_size=50)), body=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_sent_is_answered(headers: dict[str, str], body: bytes) -> None:
-    assert receive("shop", headers=headers, body=body, services=World().services).status in (400, 401)
+    assert receive("shop", headers=headers, body=body, intake=intake_of(World().services)).status in (400, 401)
 
 
 # ------------------------------------------------------------------ orders through /v1

@@ -11,8 +11,8 @@ import pytest
 from crossdock.domain.effect import EffectState
 from crossdock.domain.errors import NeedsPerson, Rejected
 from crossdock.domain.events import OrderUpdated, ShipmentDispatched
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.stage import QueueName
 from crossdock.flows import deliver, exceptions, facts, progress, raise_exception
 from crossdock.flows import order as order_flow
 from tests.fakes import START

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from crossdock.domain.errors import RetryLater
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.order_record import OrderStatus, Step
+from crossdock.domain.stage import QueueName
 from crossdock.flows import exceptions
 from crossdock.flows.facts import PARKED_FOR
-from tests.flows.world import MANIFESTS, World, an_order, line, manifest
+from tests.flows.world import MANIFESTS, World, an_order, line, manifest, usd
 
 
 def released() -> World:
@@ -261,3 +261,17 @@ def test_an_order_nobody_waits_for_is_left_where_it_is() -> None:
     world.watch()
     assert world.status() == "accepted"
     assert world.open_codes() == []
+
+
+def test_a_rejected_order_whose_workflow_is_gone_is_noticed_and_can_be_taken_back() -> None:
+    world = World()
+    world.place(an_order(total=usd(1)))
+    world.run()
+    held = world.the_exception("TOTAL_MISMATCH")
+    world.workflow.stop("shop-1")
+    exceptions.resolve(held.exception_id, decision="reject", note="no", actor="jo", services=world.services, letters=world.letters)
+    world.later(rounds=1, minutes=1)
+    assert world.open_codes() == ["WORKFLOW_STOPPED"]
+    exceptions.retry(world.the_exception("WORKFLOW_STOPPED").exception_id, actor="jo", services=world.services, letters=world.letters)
+    world.run()
+    assert (world.status(), world.open_codes(), world.balance().adds_up) == ("cancelled", [], True)

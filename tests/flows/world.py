@@ -12,30 +12,34 @@ from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from crossdock.domain.address import Address
 from crossdock.domain.commands import Intent, Receipt, ReleaseFulfillment
 from crossdock.domain.customer import CreditStanding, Customer
+from crossdock.domain.delivery import inbound_message
 from crossdock.domain.errors import CrossdockError, RetryLater
 from crossdock.domain.events import Event, Fact, FulfillmentAcknowledged, OrderCancelled, OrderPlaced, OrderUpdated, ShipmentDispatched
-from crossdock.domain.exception_record import ExceptionRecord, QueueName
+from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.manifest import ConnectorManifest
-from crossdock.domain.messages import OutboundMessage, inbound_message, work_message
+from crossdock.domain.messages import OutboundMessage, work_message
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.order_record import OrderRecord
+from crossdock.domain.ports import Cursors
 from crossdock.domain.price import Price
 from crossdock.domain.quantity import Quantity
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
 from crossdock.domain.tenant import CrossReference, TenantSpec
 from crossdock.flows import deliver, facts, raise_exception
 from crossdock.flows import order as order_flow
 from crossdock.flows.balance import Balance, balance
 from crossdock.flows.dead_letters import about, index
+from crossdock.flows.health import Circuits
 from crossdock.flows.raise_exception import delivery_of
-from crossdock.flows.receive import Answer, receive
+from crossdock.flows.receive import Answer, intake_of, receive
 from crossdock.flows.services import Services
 from crossdock.flows.translate import translate
 from crossdock.flows.watch import Watched, watch
@@ -88,7 +92,7 @@ def manifest(name: str, role: str, commands: list[str], *, webhooks: bool = True
             "webhooks": contract if webhooks else None,
             "credentials": ["token"],
             "hosts": ["example.test"],
-            "rate_limit": {"requests": 10, "per_seconds": 1, "source": "test"},
+            "rate_limit": {"requests": 10_000, "per_seconds": 1, "source": "test"},
             **more,
         }
     )
@@ -298,9 +302,11 @@ class World:
             cursors=self.cursors,
             connectors=MemoryConnectors(self.systems),
             secrets=self.secrets,
+            circuits=Circuits(self.cursors, self.clock),
         )
         wired = {name.name: getattr(self.services, name.name) for name in fields(self.services)}
-        untouched = ("spec", "xref", "clock", "secrets")
+        wired["circuits"] = Circuits(cast("Cursors", Wired(self.cursors, self.lifeline, "cursors")), self.clock)
+        untouched = ("spec", "xref", "clock", "secrets", "circuits")
         self.workers = Services(**{name: port if name in untouched else Wired(port, self.lifeline, name) for name, port in wired.items()})
         self._told = itertools.count(1)
         self.outbox: list[tuple[str, tuple[Fact, ...], str]] = []
@@ -320,11 +326,11 @@ class World:
 
     # ---------------------------------------------------------------- what comes from outside
 
-    def post(self, connection: str, body: bytes, *, topic: str | None = "told", event_id: str | None = None, **headers: str) -> Answer:
+    def post(self, connection: str, body: bytes, *, topic: str | None = "told", event_id: str | None = None, secret: str = SECRET, **headers: str) -> Answer:
         """The sender's webhook, signed, as the receiving function gets it."""
-        signature = base64.b64encode(hmac.new(SECRET.encode(), body, hashlib.sha256).digest()).decode()
+        signature = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
         found = {"x-signature": signature, "x-event-id": event_id or f"event-{next(self._told)}", **({"x-topic": topic} if topic else {}), **headers}
-        return receive(connection, headers=found, body=body, services=self.workers)
+        return receive(connection, headers=found, body=body, intake=intake_of(self.workers))
 
     def tell(self, connection: str, *told: Fact, topic: str = "told", event_id: str | None = None) -> Answer:
         event_id = event_id or f"event-{next(self._told)}"
@@ -448,7 +454,7 @@ class World:
     def _worked(self, queue: QueueName, body: str, receives: int) -> bool:
         """As crossdock.edge does it. False: it stays in the queue."""
         try:
-            self._call(queue, body)
+            settled = self._call(queue, body)
         except RetryLater as error:
             if receives >= self.queues.tries[queue]:
                 self._to_exception(queue, body, error, dead_letter=False)
@@ -459,7 +465,8 @@ class World:
                 return True
             self._to_exception(queue, body, error, dead_letter=True)
             return True
-        raise_exception.close_for_message(queue, body, services=self.workers)
+        if settled:
+            raise_exception.close_for_message(queue, body, services=self.workers)
         return True
 
     def _to_exception(self, queue: QueueName, body: str, error: CrossdockError, *, dead_letter: bool) -> None:
@@ -469,11 +476,11 @@ class World:
         if queue is QueueName.INBOUND:
             raise_exception.mark_delivery(inbound_message(subject), error.code, self.workers)
 
-    def _call(self, queue: QueueName, body: str) -> None:
+    def _call(self, queue: QueueName, body: str) -> bool:
         if queue is QueueName.INBOUND:
             translate(delivery_of(body), self.workers)
         elif queue is QueueName.OUTBOUND:
-            deliver.deliver(OutboundMessage.model_validate_json(body), self.workers)
+            return deliver.deliver(OutboundMessage.model_validate_json(body), self.workers)
         else:
             message = work_message(body)
             if message.event is not None:
@@ -482,6 +489,7 @@ class World:
                 order_flow.request(message.step, self.workers)
             if message.stuck is not None:
                 order_flow.stuck(message.stuck, self.workers)
+        return True
 
     def watch(self) -> Watched:
         """One minute's round of both scheduled functions; a crash costs that round."""

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from crossdock import bootstrap, edge
+from crossdock import bootstrap, intake, observability
 from crossdock.aws.settings import Settings
 from crossdock.domain.commands import Intent, Receipt
 from crossdock.domain.connector import ConnectionContext, PriceQuestion
@@ -32,6 +32,7 @@ from crossdock.domain.money import Money
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
 from crossdock.domain.tenant import TenantSpec
+from crossdock.domain.webhook import WebhookContract
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
 from infra.tenant_files import load as load_tenant
@@ -43,12 +44,16 @@ EVENTS = sorted(str(path.relative_to(ROOT / "events").with_suffix("")) for path 
 ORDER_ID = "storefront-820982911946154508"
 DELIVERY_ID = "storefront.orders-create.98880550-7158-44d4-b7cd-2c97c8a091b5"
 WEBHOOK_SECRET = "a webhook secret of this test"
-VARIABLES = {f"CROSSDOCK_{name.upper()}" for name in Settings.model_fields}
+VARIABLES = {f"CROSSDOCK_{field.name.upper()}" for field in fields(Settings)}
 
 
 @cache
 def spec() -> TenantSpec:
     return load_tenant("acme_industrial", ROOT)
+
+
+def webhooks() -> tuple[dict[str, WebhookContract | None], int]:
+    return {name: bootstrap.load_manifest(connection.connector).webhooks for name, connection in spec().connections.items()}, spec().limits.webhook_bytes
 
 
 @cache
@@ -124,7 +129,7 @@ class Tenant:
 
     def give(self, function: str) -> None:
         """The environment of one function, and nothing of another."""
-        values = {f"CROSSDOCK_{name.upper()}": value for name, value in self.account.settings.model_dump().items()}
+        values = {f"CROSSDOCK_{name.upper()}": value for name, value in asdict(self.account.settings).items()}
         for name in VARIABLES:
             if name in environments()[function]:
                 self.patch.setenv(name, values[name])
@@ -132,6 +137,7 @@ class Tenant:
                 self.patch.delenv(name, raising=False)
         self.patch.setenv("POWERTOOLS_SERVICE_NAME", function)
         bootstrap.function_services.cache_clear()
+        intake.function_intake.cache_clear()
 
     def run(self, function: str, given: Mapping[str, Any]) -> Any:
         """The function's answer to the event, as the Lambda runtime would get it: through JSON."""
@@ -205,14 +211,18 @@ def running(patch: pytest.MonkeyPatch) -> Iterator[Tenant]:
         patch.setenv(name, value)
     patch.delenv("AWS_ENDPOINT_URL", raising=False)
     log = io.StringIO()
-    stream = next(each for each in edge.logger.handlers if isinstance(each, logging.StreamHandler))
+    stream = next(each for each in observability.logger.handlers if isinstance(each, logging.StreamHandler))
     patch.setattr(stream, "stream", log)
     patch.setattr(bootstrap, "load", _loaded)
     patch.setattr(bootstrap, "deployed_spec", spec)
+    patch.setattr(bootstrap, "deployed_manifest", bootstrap.load_manifest)
+    patch.setattr(intake, "deployed_webhooks", webhooks)
     Erp.failure, Erp.executed = None, []
     with opened() as account:
         account.secret({"storefront": {"webhook_secret": WEBHOOK_SECRET, "access_token": "t", "shop_domain": "s"}, "erp": {"client_secret": "c"}})
         patch.setattr(bootstrap, "function_clients", lambda: account.clients)
+        patch.setattr(intake, "function_clients", lambda: account.clients)
         bootstrap.function_services.cache_clear()
         yield Tenant(account, bootstrap.services(account.settings, spec(), account.clients), patch, log)
     bootstrap.function_services.cache_clear()
+    intake.function_intake.cache_clear()

@@ -7,16 +7,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from crossdock import edge
+from crossdock import batches, edge
 from crossdock.aws.settings import Settings
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import RetryLater
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.order_record import OrderStatus, Parked, Step
+from crossdock.domain.stage import QueueName
+from crossdock.flows import circuit
+from infra.layers import NEVER_IMPORTED
 from tests.functions.tenant import DELIVERY_ID, EVENTS, FUNCTIONS, ORDER_ID, ROOT, Erp, Tenant, environments, event
 
 DONE: dict[str, list[Any]] = {"batchItemFailures": []}
@@ -174,18 +177,32 @@ def test_a_step_that_cannot_be_run_says_why_to_the_workflow(tenant: Tenant) -> N
 
 
 def test_a_message_that_used_up_its_tries_stands_in_the_dead_letters_with_its_reason(tenant: Tenant) -> None:
-    tenant.patch.setattr(edge, "backoff_seconds", lambda _tries, _wish: 0)
+    tenant.patch.setattr(batches, "backoff_seconds", lambda _tries, _wish: 0)
+    tenant.reserve()
+    body = event("deliver_command/create_sales_order")["Records"][0]["body"]
+    tenant.services.queues.send(QueueName.OUTBOUND, body, group="erp")
+    Erp.failure = RetryLater("BUSY", "somebody else works on the document")
+
+    assert tenant.work_off("deliver_command", "outbound") == batches.LAST_TRY[QueueName.OUTBOUND]
+
+    (letter,) = tenant.account.messages(tenant.account.settings.outbound_dlq_url)
+    (found,) = tenant.services.exceptions.listed()
+    assert (letter["Body"], found.message, found.code, found.order_id) == (body, body, "BUSY", ORDER_ID)
+    assert tenant.run("index_dead_letters", event("index_dead_letters/every_minute"))["outbound"] == 0, "its reason is on record already"
+
+
+def test_a_message_to_a_system_that_is_out_waits_in_a_fresh_copy(tenant: Tenant) -> None:
+    tenant.patch.setattr(batches, "backoff_seconds", lambda _tries, _wish: 0)
     tenant.reserve()
     body = event("deliver_command/create_sales_order")["Records"][0]["body"]
     tenant.services.queues.send(QueueName.OUTBOUND, body, group="erp")
     Erp.failure = RetryLater("VENDOR_UNAVAILABLE", "erp answered 500 to POST /salesOrders")
 
-    assert tenant.work_off("deliver_command", "outbound") == edge.LAST_TRY[QueueName.OUTBOUND]
+    assert tenant.work_off("deliver_command", "outbound") == circuit.FAILURES
 
-    (letter,) = tenant.account.messages(tenant.account.settings.outbound_dlq_url)
-    (found,) = tenant.services.exceptions.listed()
-    assert (letter["Body"], found.message, found.code, found.order_id) == (body, body, "VENDOR_UNAVAILABLE", ORDER_ID)
-    assert tenant.run("index_dead_letters", event("index_dead_letters/every_minute"))["outbound"] == 0, "its reason is on record already"
+    assert tenant.account.messages(tenant.account.settings.outbound_dlq_url) == []
+    assert tenant.services.queues.depth(QueueName.OUTBOUND) == 1, "the copy, with its delay before it"
+    assert tenant.services.circuits.of("erp").health(at_once=True).opened_at is not None
 
 
 def test_a_message_whose_worker_crashed_gets_its_record(tenant: Tenant) -> None:
@@ -204,23 +221,46 @@ def test_the_last_try_is_the_queues_own() -> None:
     source = ast.parse((ROOT / "infra/constructs/queues.py").read_text(encoding="utf-8"))
     constants = {node.targets[0].id: node.value for node in source.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
 
-    assert {QueueName(stage): count for stage, count in ast.literal_eval(constants["MAX_RECEIVE_COUNT"]).items()} == edge.LAST_TRY
+    assert {QueueName(stage): count for stage, count in ast.literal_eval(constants["MAX_RECEIVE_COUNT"]).items()} == batches.LAST_TRY
 
 
 def test_a_function_is_given_only_variables_that_are_read() -> None:
-    known = {f"CROSSDOCK_{name.upper()}" for name in Settings.model_fields}
+    known = {f"CROSSDOCK_{field.name.upper()}" for field in fields(Settings)}
 
     assert {name for names in environments().values() for name in names} <= known
+
+
+def test_no_function_reaches_what_the_layer_leaves_out() -> None:
+    left_out = tuple(part.replace("/", ".") for part in NEVER_IMPORTED)
+    connectors = sorted(path.parent.name for path in ROOT.glob("layers/crossdock/python/crossdock/connectors/*/manifest.yaml"))
+    code = f"""import runpy, sys
+for name in {sorted(FUNCTIONS)!r}:
+    runpy.run_path(f"functions/{{name}}/handler.py")
+from crossdock import bootstrap, http
+for name in {connectors!r}:
+    bootstrap.load(name)
+print(*(each for each in sys.modules if each.startswith({left_out!r})))"""
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+
+    assert done.stdout.strip() == ""
 
 
 HEAVY = ("boto3", "s3transfer", "aws_xray_sdk", "infra", "local", "aws_cdk", "moto", "jsonschema", "graphql", "typer", "requests")
 
 
 WORKERS = {"translate_delivery", "apply_event", "deliver_command"}
+INTAKE = {"receive_webhook"}
 
 
 @pytest.mark.parametrize(
-    ("functions", "heavy"), [(WORKERS, {*HEAVY}), (set(FUNCTIONS) - WORKERS, {*HEAVY, "aws_lambda_powertools.utilities.batch"})], ids=["of the queues", "the others"]
+    ("functions", "heavy"),
+    [
+        (WORKERS, {*HEAVY, "aws_lambda_powertools.utilities.parser"}),
+        (set(FUNCTIONS) - WORKERS - INTAKE, {*HEAVY, "aws_lambda_powertools.utilities.batch"}),
+        (INTAKE, {*HEAVY, "aws_lambda_powertools.utilities.batch", "botocore.session", "pydantic", "yaml", "urllib3", "crossdock.domain.model"}),
+    ],
+    ids=["of the queues", "the others", "the intake"],
 )
 def test_a_handler_imports_nothing_it_does_not_need(functions: set[str], heavy: set[str]) -> None:
     """What a cold start pays for. Times depend on the machine; what is loaded does not. ``requests`` comes with the first call out."""

@@ -1,12 +1,21 @@
-"""What does the app synthesise? Both tenants, both targets, once per test run, without an account and without a network."""
+"""What does the app synthesise? Both tenants, both targets, without an account and without a network.
+
+Synthesising takes most of these tests' time, so its result is kept in ``build/synthesis`` under a hash of everything it is made from: the workers
+of a run share it, and a run after a change that does not touch the stack finds it there.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +59,56 @@ def synthesise(target: str, folder: Path) -> Synthesis:
     return Synthesis({name: assembly.get_stack_by_name(infra_app.stack_name(name)).template for name in stacks}, folder, said)
 
 
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    return synthesise("aws", tmp_path_factory.mktemp("aws") / "cdk.out")
+KEPT = ROOT / "build" / "synthesis"
+KEPT_SECONDS = 24 * 3600
+MADE_FROM = ("infra", "tenants", "partners", "layers", "functions", "cdk.json", "pyproject.toml", "uv.lock", "tests/infra/conftest.py")
+
+
+def content() -> str:
+    """A hash of everything the templates depend on."""
+    found = hashlib.sha256(sys.version.encode())
+    for name in MADE_FROM:
+        place = ROOT / name
+        for file in sorted(item for item in place.rglob("*") if item.is_file() and "__pycache__" not in item.parts) if place.is_dir() else [place]:
+            found.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()[:24]
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process at a time, of all that test this checkout."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def kept(target: str) -> Synthesis:
+    """The synthesis of what stands here now, made when nobody has made it yet."""
+    place = KEPT / f"{target}-{content()}"
+    with alone(target):
+        if not place.is_dir():
+            for old in KEPT.glob(f"{target}-*"):
+                if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(old)
+            staging = Path(tempfile.mkdtemp(dir=KEPT, prefix="staging-"))
+            made = synthesise(target, staging / "cdk.out")
+            (staging / "said.json").write_text(json.dumps(made.said))
+            (staging / "names.json").write_text(json.dumps(list(made.templates)))
+            staging.rename(place)
+    folder = place / "cdk.out"
+    templates = {name: json.loads((folder / f"crossdock-{name.replace('_', '-')}.template.json").read_text()) for name in json.loads((place / "names.json").read_text())}
+    return Synthesis(templates, folder, json.loads((place / "said.json").read_text()))
 
 
 @pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    return synthesise("local", tmp_path_factory.mktemp("local") / "cdk.out")
+def aws() -> Synthesis:
+    return kept("aws")
+
+
+@pytest.fixture(scope="session")
+def local() -> Synthesis:
+    return kept("local")
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 from infra import guardrails
-from tests.infra.conftest import ROOT, Synthesis
+from tests.infra.conftest import KEPT, ROOT, kept
 
 
 def test_a_reference_to_another_tenant_is_found_in_either_spelling() -> None:
@@ -26,13 +31,20 @@ def test_an_export_is_found() -> None:
     assert not guardrails.no_shared_export({"Outputs": {"A": {"Value": "Export"}}})
 
 
-def test_the_templates_are_clean_to_cfn_lint(aws: Synthesis, local: Synthesis) -> None:
-    """One tenant of each target: the tenants differ in values only, and the linter takes seconds for each file."""
+@pytest.mark.parametrize("target", ["aws", "local"])
+def test_the_templates_are_clean_to_cfn_lint(target: str) -> None:
+    """One tenant of each target: the tenants differ in values only. What the linter has found clean is not linted again until it changes; its
+    verdict does not depend on the hashes by which the functions' code is named."""
     linter = Path(sys.executable).parent / "cfn-lint"
-    files = [str(synthesis.folder / "crossdock-acme-industrial.template.json") for synthesis in (aws, local)]
-    done = subprocess.run([str(linter), *files], capture_output=True, text=True, check=False)
+    file = kept(target).folder / "crossdock-acme-industrial.template.json"
+    seen = re.sub(r"[0-9a-f]{32,64}", "", file.read_text()) + metadata.version("cfn-lint")
+    clean = KEPT / f"clean-{hashlib.sha256(seen.encode()).hexdigest()[:24]}"
+    if clean.exists():
+        return
+    done = subprocess.run([str(linter), str(file)], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
+    clean.touch()
 
 
 def test_infra_imports_nothing_of_crossdock_but_its_domain() -> None:

@@ -56,7 +56,7 @@ def test_a_changed_line_changes_the_digest(tmp_path: Path) -> None:
 
 def test_the_tenant_s_layer_is_importable_and_holds_its_resolved_configuration(tmp_path: Path) -> None:
     spec = tenant_files.load("acme_industrial", ROOT)
-    built = layers.tenant(spec, tmp_path).path / "python"
+    built = layers.tenant(spec, tenant_files.manifests(ROOT), tmp_path).path / "python"
 
     found = subprocess.run(
         [sys.executable, "-c", "import importlib.resources as r; print(r.files('crossdock_tenant').joinpath('tenant.json').read_text())"],
@@ -81,10 +81,38 @@ def test_a_half_built_layer_is_never_taken_for_a_whole_one(tmp_path: Path, monke
     spec = tenant_files.load("acme_industrial", ROOT)
     monkeypatch.setattr(layers.json, "dumps", lambda *_, **__: "{}")
     half = tmp_path / "probe"
-    whole = layers.tenant(spec, half).path
+    whole = layers.tenant(spec, tenant_files.manifests(ROOT), half).path
     assert not list(half.glob("*.part"))
     for part in (whole / "python" / "crossdock_tenant").iterdir():
         part.unlink()
 
     # What stands under its final name is trusted; only a rename puts it there.
-    assert layers.tenant(spec, half).path == whole
+    assert layers.tenant(spec, tenant_files.manifests(ROOT), half).path == whole
+
+
+def test_a_function_ships_its_handler_with_bytecode(tmp_path: Path) -> None:
+    built = layers.function(ROOT, "receive_webhook", tmp_path, python=HERE)
+
+    assert [path.name for path in sorted(built.path.iterdir())] == ["__pycache__", "handler.py"]
+    assert {file.read_bytes()[4:8] for file in built.path.rglob("*.pyc")} == {b"\x01\x00\x00\x00"}
+    assert not list(layers.function(ROOT, "receive_webhook", tmp_path / "other", python=(HERE[0], HERE[1] + 1)).path.rglob("*.pyc"))
+
+
+def test_third_party_packages_run_from_bytecode_alone(tmp_path: Path) -> None:
+    package = tmp_path / "python" / "vendored"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from vendored.part import FOUND\n")
+    (package / "part.py").write_text("FOUND = __name__\n")
+    (package / "broken.py").write_text("def broken(:\n")
+    (package / "py.typed").write_text("")
+
+    layers._without_source(tmp_path)
+
+    assert sorted(path.name for path in package.iterdir()) == ["__init__.pyc", "broken.py", "part.pyc"], "what does not compile stays as it is"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = [{str(tmp_path / 'python')!r}]; import vendored; print(vendored.FOUND)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "vendored.part"

@@ -17,7 +17,7 @@ def test_the_local_stack_differs_only_in_what_the_aspect_names(aws: Synthesis, l
     kinds = {aws.templates[tenant]["Resources"][name]["Type"] for name in missing}
 
     # The deployment's name is a hash of the API it deploys, account and region included.
-    assert kinds - {"AWS::ApiGateway::Deployment"} == {"AWS::Events::Archive", "AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy"}
+    assert kinds - {"AWS::ApiGateway::Deployment"} == {"AWS::Events::Archive", "AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy"}
     assert set(local.templates[tenant]["Outputs"]) == set(aws.templates[tenant]["Outputs"])
 
 

@@ -135,6 +135,10 @@ def tax_nodes(lines: list[Document]) -> list[Node]:
     ]
 
 
+def allocation_nodes(allocations: list[Document]) -> list[Node]:
+    return [{"allocatedAmountSet": money_bag(entry["amount_set"])} for entry in allocations]
+
+
 def job_node(job: Document) -> Node:
     return {"__typename": "Job", "id": gid("Job", job["id"]), "done": False}
 
@@ -304,6 +308,8 @@ class Nodes:
             "discountedUnitPriceSet": bag(net / line["quantity"], currency),
             "totalDiscountSet": money_bag(line["total_discount_set"]),
             "taxLines": lambda first=None: tax_nodes(line["tax_lines"])[:first],
+            "discountAllocations": allocation_nodes(line["discount_allocations"]),
+            "lineItemGroup": None,
         }
 
     def fulfillment_order(self, document: Document) -> Node:
@@ -645,6 +651,7 @@ class Nodes:
             "discountedPriceSet": money_bag(line["discounted_price_set"]),
             "currentDiscountedPriceSet": money_bag(line["current_discounted_price_set"]),
             "taxLines": tax_nodes(line["tax_lines"]),
+            "discountAllocations": allocation_nodes(line["discount_allocations"]),
         }
 
     def _fulfillments(self, order: Document, first: int | None, query: str | None) -> list[Node]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from crossdock import bootstrap
 from crossdock.connectors.business_central.client import BusinessCentralConnector
 from crossdock.domain.commands import CancelOrder, Receipt
 from crossdock.domain.connector import ConnectionContext, PriceQuestion
@@ -85,6 +86,7 @@ def opened(served: Served) -> Iterator[Erp]:
     assert isinstance(clock, ManualClock)
     secrets = {name: str(value) for name, value in CREDENTIALS.items()}
     context = ConnectionContext(
+        manifest=bootstrap.load_manifest("business_central"),
         tenant="acme",
         connection="erp",
         base_url=served.url,

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossdock import bootstrap
 from crossdock.connectors.direct import mapping
 from crossdock.connectors.direct.client import DirectConnector
 from crossdock.domain import strict_json
@@ -36,7 +37,11 @@ class NoWayOut:
 
 
 def connector() -> DirectConnector:
-    return DirectConnector(ConnectionContext(tenant="t", connection="direct", base_url="https://127.0.0.1", settings={}, credentials=dict, http=NoWayOut(), clock=Clock()))
+    return DirectConnector(
+        ConnectionContext(
+            manifest=bootstrap.load_manifest("direct"), tenant="t", connection="direct", base_url="https://127.0.0.1", settings={}, credentials=dict, http=NoWayOut(), clock=Clock()
+        )
+    )
 
 
 def order(value: Any, *, received_at: datetime = NOW) -> Order:

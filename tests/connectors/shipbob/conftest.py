@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from crossdock import bootstrap
 from crossdock.connectors.shipbob.client import ShipBobConnector
 from crossdock.domain.address import Address
 from crossdock.domain.commands import CancelFulfillment, ReleaseFulfillment
@@ -36,6 +37,7 @@ class ThreePl:
         self.credentials = {"access_token": "pat-test", "channel_id": "4711"}
         self.connector = ShipBobConnector(
             ConnectionContext(
+                manifest=bootstrap.load_manifest("shipbob"),
                 tenant="acme_industrial",
                 connection="threepl",
                 base_url=served.url,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from crossdock import bootstrap
 from crossdock.connectors.shopify.client import ShopifyConnector
 from crossdock.domain.commands import CancelFulfillment, CancelOrder, ConfirmShipment, PublishStock
 from crossdock.domain.connector import ConnectionContext
@@ -75,6 +76,7 @@ def http() -> Iterator[InProcess]:
 def connect(http: Any, *, base_url: str = "https://shop.example", token: str = TOKEN, **settings: str) -> ShopifyConnector:
     return ShopifyConnector(
         ConnectionContext(
+            manifest=bootstrap.load_manifest("shopify"),
             tenant="acme",
             connection="storefront",
             base_url=base_url,
@@ -488,7 +490,7 @@ def test_what_a_storefront_cannot_do_is_said() -> None:
     for ask in (
         lambda: connector.execute(foreign),
         lambda: connector.look_up(foreign),
-        lambda: connector.poll("orders", None),
+        lambda: connector.poll("customers", None),
         lambda: connector.credit("C1"),
         lambda: connector.prices("C1", []),
         lambda: connector.sales_order_total("x"),

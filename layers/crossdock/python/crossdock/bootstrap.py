@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import importlib
-import importlib.resources
 import json
+import pkgutil
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import yaml
-
 from crossdock.aws.archive import S3Archive
 from crossdock.aws.audit import DynamoAudit
+from crossdock.aws.budgets import DynamoBudgets
 from crossdock.aws.bus import EventBridgeBus
 from crossdock.aws.clients import Clients
 from crossdock.aws.cursors import DynamoCursors
+from crossdock.aws.dead_letters import SqsDeadLetters
 from crossdock.aws.deliveries import ArchivedDeliveries
 from crossdock.aws.effects import DynamoEffects
 from crossdock.aws.exceptions import DynamoExceptions
 from crossdock.aws.orders import DynamoOrders
-from crossdock.aws.queues import SqsDeadLetters, SqsDelay, SqsQueues
+from crossdock.aws.queues import SqsDelay, SqsQueues
 from crossdock.aws.secrets import TenantSecret
 from crossdock.aws.settings import Settings
 from crossdock.aws.stock import DynamoStock
@@ -31,7 +33,11 @@ from crossdock.domain.clock import SystemClock
 from crossdock.domain.connector import ConnectionContext, Connector
 from crossdock.domain.errors import NeedsPerson
 from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.pace import Pace
+from crossdock.domain.ports import Budgets
 from crossdock.domain.tenant import CrossReference, TenantSpec
+from crossdock.flows.allowance import Allowance
+from crossdock.flows.health import Circuits
 from crossdock.flows.services import Services
 
 _CONNECTORS = Path(__file__).parent / "connectors"
@@ -39,7 +45,9 @@ _CONNECTORS = Path(__file__).parent / "connectors"
 
 @cache
 def load_manifest(name: str) -> ConnectorManifest:
-    """The connector's manifest as data; importing no code of it."""
+    """The connector's manifest as data; importing no code of it. For operators: the functions have it as JSON in the tenant's layer."""
+    import yaml
+
     found = yaml.load((_CONNECTORS / name / "manifest.yaml").read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
     return ConnectorManifest.model_validate(found)
 
@@ -57,15 +65,18 @@ def load(name: str) -> type[Connector]:
 class ConfiguredConnectors:
     """Implements ``ports.Connectors``: one instance per connection, its hosts limited to the connector's and its own base address."""
 
-    def __init__(self, spec: TenantSpec, secret: TenantSecret) -> None:
+    def __init__(self, spec: TenantSpec, secret: TenantSecret, budgets: Budgets, manifest: Callable[[str], ConnectorManifest]) -> None:
         self._spec = spec
         self._secret = secret
+        self._budgets = budgets
+        self._manifest = manifest
         self._made: dict[str, Connector] = {}
+        self._allowances: dict[str, Allowance] = {}
 
     def manifest(self, connection: str) -> ConnectorManifest:
         if connection not in self._spec.connections:
             raise NeedsPerson("UNKNOWN_CONNECTION", f"there is no connection {connection!r}", remedy=f"one of: {', '.join(self._spec.connections)}")
-        return load_manifest(self._spec.connections[connection].connector)
+        return self._manifest(self._spec.connections[connection].connector)
 
     def connector(self, connection: str) -> Connector:
         if connection not in self._made:
@@ -77,14 +88,21 @@ class ConfiguredConnectors:
                 ConnectionContext(
                     tenant=self._spec.tenant,
                     connection=connection,
+                    manifest=manifest,
                     base_url=configured.base_url,
                     settings={"worked_locations": self._worked(connection), **configured.settings},
                     credentials=lambda: self._secret.credentials(connection),
-                    http=OutboundHttp(hosts=[*manifest.hosts, own.netloc], name=connection),
+                    http=OutboundHttp(hosts=[*manifest.hosts, own.netloc], name=connection, spend=self.allowance(connection).spend),
                     clock=SystemClock(),
                 )
             )
         return self._made[connection]
+
+    def allowance(self, connection: str) -> Allowance:
+        if connection not in self._allowances:
+            limit = self._spec.connections[connection].rate_limit or self.manifest(connection).rate_limit
+            self._allowances[connection] = Allowance(connection, Pace.of(limit), budgets=self._budgets, clock=SystemClock(), sleep=time.sleep)
+        return self._allowances[connection]
 
     def _worked(self, connection: str) -> str:
         """The connection's own codes of the locations that it works, by comma."""
@@ -94,11 +112,22 @@ class ConfiguredConnectors:
 @cache
 def deployed_spec() -> TenantSpec:
     """The tenant's resolved configuration as the stack deployed it, in its own layer."""
-    text = importlib.resources.files("crossdock_tenant").joinpath("tenant.json").read_text()
-    return TenantSpec.model_validate(json.loads(text))
+    return TenantSpec.model_validate(json.loads(pkgutil.get_data("crossdock_tenant", "tenant.json") or b""))
 
 
-def services(settings: Settings, spec: TenantSpec, clients: Clients | None = None) -> Services:
+@cache
+def _deployed_manifests() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(pkgutil.get_data("crossdock_tenant", "manifests.json") or b"")
+    return found
+
+
+@cache
+def deployed_manifest(name: str) -> ConnectorManifest:
+    """The manifest of one of the tenant's connectors as it was when the stack was deployed."""
+    return ConnectorManifest.model_validate(_deployed_manifests()[name])
+
+
+def services(settings: Settings, spec: TenantSpec, clients: Clients | None = None, manifest: Callable[[str], ConnectorManifest] = load_manifest) -> Services:
     """All ports over AWS. Cheap: no client is made and nothing is read before a flow needs it."""
     made = clients or Clients()
     clock = SystemClock()
@@ -121,15 +150,16 @@ def services(settings: Settings, spec: TenantSpec, clients: Clients | None = Non
         queues=SqsQueues(made, settings),
         workflow=StepFunctionsWorkflow(made, settings.order_machine_arn, cursors),
         cursors=cursors,
-        connectors=ConfiguredConnectors(spec, secret),
+        connectors=ConfiguredConnectors(spec, secret, DynamoBudgets(table), manifest),
         secrets=secret,
+        circuits=Circuits(cursors, clock),
     )
 
 
 @cache
 def function_services() -> Services:
     """The services of the running function, kept as long as its container lives."""
-    return services(Settings.from_environment(), deployed_spec(), function_clients())
+    return services(Settings.from_environment(), deployed_spec(), function_clients(), deployed_manifest)
 
 
 @cache

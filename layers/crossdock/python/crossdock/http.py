@@ -7,7 +7,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -74,9 +74,10 @@ class OutboundHttp:
     Reads are tried up to three times within the call's time on a lost connection; writes never are: whoever holds the effect ledger decides that.
     """
 
-    def __init__(self, *, hosts: Sequence[str], name: str) -> None:
+    def __init__(self, *, hosts: Sequence[str], name: str, spend: Callable[[], None] = lambda: None) -> None:
         self._hosts = tuple(hosts)
         self._name = name
+        self._spend = spend
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
 
@@ -108,6 +109,7 @@ class OutboundHttp:
         """See ``HttpPort.send``. ``writes`` is the meaning, not the method: a GraphQL query is a POST that writes nothing."""
         self._check_host(url)
         what = f"{method} {urlsplit(url).path}"
+        self._spend()  # every call, whoever makes it: the wait for its turn is not the other side's time
         ends_at = time.monotonic() + (timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
         tries_left = 1 if writes else READ_TRIES
         while True:
@@ -121,6 +123,7 @@ class OutboundHttp:
                 if tries_left == 0 or ends_at - time.monotonic() < SHORTEST_TRY_SECONDS:
                     raise RetryLater("VENDOR_UNAVAILABLE", f"{self._name} cannot be reached for {what}: {type(error).__name__}") from error
                 time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - jitter
+                self._spend()
             else:
                 return self._classified(answer, what, writes=writes)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
-from crossdock import edge
+from crossdock import gateway
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater
 from crossdock.domain.events import OrderPlaced
@@ -35,10 +35,10 @@ class Call:
     def __init__(self, event: Mapping[str, Any]) -> None:
         self.method = str(event.get("httpMethod", "GET")).upper()
         self.path = "/" + str((event.get("pathParameters") or {}).get("proxy") or "").strip("/")
-        self.headers = edge.headers_of(event)
+        self.headers = gateway.headers_of(event)
         self.query: dict[str, str] = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
-        self.body = edge.body_of(event)
-        self.correlation_id = edge.correlation_of(event)
+        self.body = gateway.body_of(event)
+        self.correlation_id = gateway.correlation_of(event)
 
     @property
     def client(self) -> str:
@@ -62,10 +62,10 @@ class Call:
         raise Rejected("INVALID_PARAMETER", f"{parameter} {problem}", remedy=remedy, fields=[FieldProblem(parameter, problem)])
 
     def ok(self, document: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-        return edge.answer(status, document, correlation_id=self.correlation_id, headers=headers)
+        return gateway.answer(status, document, correlation_id=self.correlation_id, headers=headers)
 
     def missing(self, what: str) -> Answer:
-        return edge.problem(404, "Not found", f"There is no {what}.", correlation_id=self.correlation_id)
+        return gateway.problem(404, "Not found", f"There is no {what}.", correlation_id=self.correlation_id)
 
 
 def _list_orders(call: Call, services: Services) -> Answer:
@@ -94,13 +94,13 @@ def _submit_order(call: Call, services: Services) -> Answer:
     key = call.headers.get("idempotency-key", "")
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         told = "Send an Idempotency-Key header of 1 to 200 printable characters, a new one per order."
-        return edge.problem(400, "Idempotency-Key needed", told, correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING")
+        return gateway.problem(400, "Idempotency-Key needed", told, correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING")
     if DIRECT not in services.spec.connections:
-        return edge.problem(404, "Not offered", "This tenant takes no orders here.", correlation_id=call.correlation_id)
+        return gateway.problem(404, "Not offered", "This tenant takes no orders here.", correlation_id=call.correlation_id)
     if not call.body:
         raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the order as JSON in UTF-8")
     if len(call.body) > services.spec.limits.webhook_bytes:
-        return edge.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
+        return gateway.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
     delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=SUBMIT, body=call.body, received_at=services.clock.now())
     order_id = _keep_refused(call, services, lambda: _checked(delivery, services))
     accepted = receive.submit(call.client, key, connection=DIRECT, topic=SUBMIT, body=call.body, services=services)
@@ -211,10 +211,10 @@ def serve(event: Mapping[str, Any], services: Services) -> Answer:
         status = _STATUS.get(error.code, 503 if error.category == "retry_later" else 400)
         detail = f"{error.detail}. {error.remedy}".strip()
         headers = {"Retry-After": str(error.after_seconds or 5)} if isinstance(error, RetryLater) else None
-        return edge.problem(status, error.code.replace("_", " ").capitalize(), detail, correlation_id=call.correlation_id, code=error.code, fields=fields, headers=headers)
+        return gateway.problem(status, error.code.replace("_", " ").capitalize(), detail, correlation_id=call.correlation_id, code=error.code, fields=fields, headers=headers)
     if allowed:
-        return edge.problem(405, "Method not allowed", f"Use {' or '.join(allowed)}.", correlation_id=call.correlation_id, headers={"Allow": ", ".join(allowed)})
-    return edge.problem(404, "Not found", f"There is nothing at /v1{call.path}. See /v1/openapi.json.", correlation_id=call.correlation_id)
+        return gateway.problem(405, "Method not allowed", f"Use {' or '.join(allowed)}.", correlation_id=call.correlation_id, headers={"Allow": ", ".join(allowed)})
+    return gateway.problem(404, "Not found", f"There is nothing at /v1{call.path}. See /v1/openapi.json.", correlation_id=call.correlation_id)
 
 
 def routes() -> list[tuple[str, str]]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.clients import Clients
-from crossdock.aws.table import error_code
+from crossdock.aws.failure import error_code
 from crossdock.domain.errors import RetryLater
+
+if TYPE_CHECKING:
+    from crossdock.aws.clients import ServiceClients
 
 
 class S3Archive:
     """Implements ``ports.Archive`` in the tenant's versioned, locked bucket."""
 
-    def __init__(self, clients: Clients, bucket: str) -> None:
+    def __init__(self, clients: ServiceClients, bucket: str) -> None:
         self._clients = clients
         self._bucket = bucket
 
@@ -24,7 +25,7 @@ class S3Archive:
     def get(self, key: str) -> tuple[bytes, dict[str, str]]:
         try:
             found = self._clients.s3.get_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
+        except Exception as error:
             if error_code(error) in ("NoSuchKey", "404"):
                 raise RetryLater("ARCHIVE_MISSING", f"the archive has no {key} (yet)", remedy="the sender's retry stores it again") from error
             raise

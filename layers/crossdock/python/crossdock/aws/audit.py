@@ -7,10 +7,9 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 
-from botocore.exceptions import ClientError
-
 from crossdock.aws.clients import Clients
-from crossdock.aws.table import TRIES, condition_failed, packed, text, unpacked
+from crossdock.aws.failure import condition_failed
+from crossdock.aws.table import TRIES, packed, text, unpacked
 from crossdock.domain.audit import GENESIS, AuditEntry
 from crossdock.domain.errors import ConcurrentChange
 
@@ -72,7 +71,7 @@ class DynamoAudit:
                 Item={"pk": text(subject), "sk": text(f"{entry.sequence:09d}"), "document": packed(entry.model_dump_json())},
                 ConditionExpression="attribute_not_exists(pk)",
             )
-        except ClientError as error:
+        except Exception as error:
             if not condition_failed(error):
                 raise
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter

@@ -17,6 +17,19 @@ class ClientMaker(Protocol):
     def client(self, service_name: str, /, *, config: Config) -> Any: ...
 
 
+class ServiceClients(Protocol):
+    """What the adapters take clients from: this module's ``Clients``, or the intake's own."""
+
+    @property
+    def dynamodb(self) -> Any: ...
+    @property
+    def s3(self) -> Any: ...
+    @property
+    def sqs(self) -> Any: ...
+    @property
+    def secretsmanager(self) -> Any: ...
+
+
 class Clients:
     """Lazily made clients of one session. Without one botocore's own: boto3's brings a tenth of a second of what no function uses."""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.table import StateTable, condition_failed, stamp, text
+from crossdock.aws.failure import condition_failed
+from crossdock.aws.table import StateTable, stamp, text
 
 
 class DynamoCursors:
@@ -31,7 +30,7 @@ class DynamoCursors:
                 ExpressionAttributeNames={"#u": "until"},
                 ExpressionAttributeValues={":now": text(stamp(now))},
             )
-        except ClientError as error:
+        except Exception as error:
             if condition_failed(error):
                 return False
             raise

@@ -7,13 +7,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.table import Item, StateTable, condition_failed, moment, number, packed, stamp, text, unpacked
-from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.aws.failure import condition_failed
+from crossdock.aws.table import Item, StateTable, moment, number, packed, stamp, text, unpacked
+from crossdock.domain.delivery import Delivery, DeliveryNote, DeliveryStatus
 from crossdock.domain.errors import Rejected
-from crossdock.domain.ports import Archive, DeliveryNote
+
+if TYPE_CHECKING:
+    from crossdock.domain.ports import Archive
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ class ArchivedDeliveries:
                 "sort": text(stamp(delivery.received_at)),
             }
         )
-        return None if standing is None else _note(standing)
+        if standing is None:
+            return None
+        note = _note(standing)
+        # Received at this very microsecond with these bytes: our own write, whose answer was lost on the way and which was sent again.
+        return None if (note.received_at, note.sha256) == (delivery.received_at, delivery.sha256) else note
 
     def note(self, delivery_id: str) -> StoredNote | None:
         item = self._table.get(f"DELIVERY#{delivery_id}", "NOTE")
@@ -120,7 +126,7 @@ class ArchivedDeliveries:
                 ConditionExpression="revision = :o",
                 ExpressionAttributeValues={":r": number(revision), ":o": number(note.revision), ":h": text(digest), ":a": text(actor), ":t": text(stamp(now))},
             )
-        except ClientError as error:
+        except Exception as error:
             if condition_failed(error):
                 raise Rejected("EDITED_MEANWHILE", "somebody else has edited it", remedy="look at their version first") from error
             raise
@@ -149,7 +155,7 @@ class ArchivedDeliveries:
                 ExpressionAttributeNames={"#s": "status", "#l": "listing", "#o": "sort"},
                 ExpressionAttributeValues=values,
             )
-        except ClientError as error:
+        except Exception as error:
             if not condition_failed(error):
                 raise
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.table import Item, StateTable, condition_failed, moment, number, packed, stamp, text, unpacked
+from crossdock.aws.failure import condition_failed, response_of
+from crossdock.aws.table import Item, StateTable, moment, number, packed, stamp, text, unpacked
 from crossdock.domain.commands import Receipt
 from crossdock.domain.effect import Effect, EffectState
 
@@ -45,11 +44,11 @@ class DynamoEffects:
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except ClientError as error:
+        except Exception as error:
             if not condition_failed(error):
                 raise
-            standing = error.response.get("Item") or self._table.get(f"EFFECT#{key}", "EFFECT") or {}
-            return False, _effect(standing)  # type: ignore[arg-type]
+            standing = response_of(error).get("Item") or self._table.get(f"EFFECT#{key}", "EFFECT") or {}
+            return False, _effect(standing)
         return True, _effect(answer["Attributes"])
 
     def begin(self, key: str, *, order_id: str | None, now: datetime, lease_seconds: int) -> tuple[bool, Effect]:

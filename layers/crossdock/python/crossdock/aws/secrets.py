@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from crossdock.aws.clients import Clients
 from crossdock.domain.clock import Clock
 from crossdock.domain.errors import NeedsPerson
+
+if TYPE_CHECKING:
+    from crossdock.aws.clients import ServiceClients
 
 KEPT_FOR = timedelta(seconds=60)
 AT_MOST_EVERY = timedelta(seconds=5)
@@ -30,7 +33,7 @@ class TenantSecret:
     The previous webhook secret counts for 24 hours after ``rotated_at``, so that a rotation refuses nobody.
     """
 
-    def __init__(self, clients: Clients, secret_id: str, clock: Clock) -> None:
+    def __init__(self, clients: ServiceClients, secret_id: str, clock: Clock) -> None:
         self._clients = clients
         self._secret_id = secret_id
         self._clock = clock

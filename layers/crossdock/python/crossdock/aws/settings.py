@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
-from pydantic import BaseModel, ConfigDict
-
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 
 PREFIX = "CROSSDOCK_"
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True)
+class Settings:
     """Names of the stack's resources. A function gets only those it may use; asking for another is a programming error that names it."""
-
-    model_config = ConfigDict(frozen=True)
 
     state_table: str = ""
     audit_table: str = ""
@@ -33,7 +31,7 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         found = os.environ if environment is None else environment
-        return cls(**{name: found[PREFIX + name.upper()] for name in cls.model_fields if PREFIX + name.upper() in found})
+        return cls(**{each.name: found[PREFIX + each.name.upper()] for each in fields(cls) if PREFIX + each.name.upper() in found})
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, str]) -> Settings:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.table import TRIES, Item, StateTable, condition_failed, error_code, moment, number, packed, stamp, text, unpacked
+from crossdock.aws.failure import condition_failed, error_code, response_of
+from crossdock.aws.table import TRIES, Item, StateTable, moment, number, packed, stamp, text, unpacked
 from crossdock.domain.errors import NeedsPerson, RetryLater
 from crossdock.domain.model import plain
 from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
@@ -86,7 +85,7 @@ class DynamoStock:
                     ":s": text(source),
                 },
             )
-        except ClientError as error:
+        except Exception as error:
             if condition_failed(error):
                 return False
             raise
@@ -129,10 +128,10 @@ class DynamoStock:
         for attempt in range(TRIES):
             try:
                 self._table.client.transact_write_items(TransactItems=actions)
-            except ClientError as error:
+            except Exception as error:
                 if error_code(error) != "TransactionCanceledException":
                     raise
-                reasons = [str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])]
+                reasons = [str(reason.get("Code")) for reason in response_of(error).get("CancellationReasons", [])]
                 if "ConditionalCheckFailed" in reasons:
                     return reasons.index("ConditionalCheckFailed")
                 time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))  # noqa: S311 - jitter

@@ -7,12 +7,13 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from crossdock.aws.clients import Clients
+from crossdock.aws.failure import condition_failed, response_of
 from crossdock.domain.errors import RetryLater
+
+if TYPE_CHECKING:
+    from crossdock.aws.clients import ServiceClients
 
 Item = dict[str, Any]
 """A DynamoDB item in its wire form ({"S": ...})."""
@@ -47,18 +48,10 @@ def moment(value: str) -> datetime:
     return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
-def error_code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def condition_failed(error: ClientError) -> bool:
-    return error_code(error) == "ConditionalCheckFailedException"
-
-
 class StateTable:
     """The tenant's state table: one partition per thing, one sparse index ``listing`` (keys only) for what must be found by kind."""
 
-    def __init__(self, clients: Clients, name: str) -> None:
+    def __init__(self, clients: ServiceClients, name: str) -> None:
         self.clients = clients
         self.name = name
 
@@ -75,10 +68,10 @@ class StateTable:
         """None when written; the standing item when the key is taken. One conditional write either way."""
         try:
             self.client.put_item(TableName=self.name, Item=item, ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD")
-        except ClientError as error:
+        except Exception as error:
             if not condition_failed(error):
                 raise
-            standing: Item | None = error.response.get("Item")  # type: ignore[assignment]
+            standing: Item | None = response_of(error).get("Item")
             return standing or self.get(item["pk"]["S"], item["sk"]["S"]) or {}
         return None
 
@@ -92,7 +85,7 @@ class StateTable:
                 ExpressionAttributeNames={"#v": "version"},
                 ExpressionAttributeValues={":v": number(expected)},
             )
-        except ClientError as error:
+        except Exception as error:
             if condition_failed(error):
                 return False
             raise

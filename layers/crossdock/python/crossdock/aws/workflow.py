@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from crossdock.aws.clients import Clients
-from crossdock.aws.table import error_code
+from crossdock.aws.failure import error_code
 from crossdock.domain.ports import Cursors
 
 NOBODY_WAITS = frozenset({"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"})
@@ -40,7 +38,7 @@ class StepFunctionsWorkflow:
             self._cursors.put(f"execution#{order_id}", name)
         try:
             self._clients.stepfunctions.start_execution(stateMachineArn=self._machine_arn, name=name, input=json.dumps({"order_id": order_id}))
-        except ClientError as error:
+        except Exception as error:
             if error_code(error) != "ExecutionAlreadyExists":
                 raise
 
@@ -49,7 +47,7 @@ class StepFunctionsWorkflow:
             return False
         try:
             getattr(self._clients.stepfunctions, operation)(taskToken=token, **arguments)
-        except ClientError as error:
+        except Exception as error:
             if error_code(error) in NOBODY_WAITS:
                 return False
             raise
@@ -72,7 +70,7 @@ class StepFunctionsWorkflow:
         arn = self._machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
         try:
             return str(self._clients.stepfunctions.describe_execution(executionArn=arn)["status"])
-        except ClientError as error:
+        except Exception as error:
             if error_code(error) == "ExecutionDoesNotExist":
                 return None
             raise

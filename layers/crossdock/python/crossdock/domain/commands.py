@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
 from crossdock.domain.identifiers import ConnectionName, ExternalId, LocationCode, OrderId, PartId, ShipmentId, Sku
 from crossdock.domain.model import ExactDecimal, Instant, Model, Text
@@ -175,7 +175,7 @@ Intent = Annotated[
     CreateSalesOrder | CancelSalesOrder | ReleaseFulfillment | CancelFulfillment | ConfirmShipment | PostInvoice | CancelOrder | PublishStock | PollConnection,
     Field(discriminator="type"),
 ]
-INTENT: TypeAdapter[Intent] = TypeAdapter(Intent)
+INTENT: TypeAdapter[Intent] = TypeAdapter(Intent, config=ConfigDict(defer_build=True))
 
 
 class Command(Model):

@@ -49,6 +49,17 @@ class PollResult:
     items: tuple[PolledItem, ...]
     cursor: str
     """Opaque to everyone else; handed back the next time."""
+    more: bool = False
+    """There is more than one poll takes: ask again soon."""
+
+
+Known = Callable[[str, str, str, str], bool]
+"""(order id, version, topic, key): is that order here at that version or a newer one, or was an item of that topic and key taken in before?
+For a poll that finds again what a webhook has brought: it need not fetch the whole of it."""
+
+
+def nothing_known(order_id: str, version: str, topic: str, key: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class ConnectionContext:
 
     tenant: str
     connection: str
+    manifest: ConnectorManifest
     base_url: str
     settings: Mapping[str, str]
     credentials: Callable[[], Mapping[str, str]]
@@ -105,8 +117,6 @@ class Connector(Protocol):
     the vendor's words and field paths), ``ContractDrift`` (an answer this side does not understand) — never anything else for a vendor's behaviour.
     """
 
-    manifest: ConnectorManifest
-
     def __init__(self, context: ConnectionContext) -> None: ...
 
     def translate(self, delivery: Delivery) -> Translation:
@@ -119,7 +129,7 @@ class Connector(Protocol):
         """Did this write happen? Asked by our external reference after an unknown outcome; None: surely not."""
         ...
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult: ...
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult: ...
 
     def credit(self, account: str) -> CreditStanding | None:
         """None: the system does not know the account."""

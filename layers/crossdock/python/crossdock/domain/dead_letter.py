@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
-"""What did a sender send, exactly, and what became of it?"""
+"""What did a sender send, exactly, and what became of it? Plain data: the intake keeps it without the model library."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-
-from pydantic import Field
-
-from crossdock.domain.identifiers import ConnectionName, DeliveryId
-from crossdock.domain.model import Instant, Model
+from typing import Protocol
 
 
 class DeliveryStatus(StrEnum):
@@ -24,17 +24,22 @@ class DeliveryStatus(StrEnum):
     """A person decided, with a reason on the record, that nothing is to come of it."""
 
 
-class Delivery(Model):
+@dataclass(frozen=True)
+class Delivery:
     """One inbound message as the sender sent it. Header names in lower case."""
 
-    delivery_id: DeliveryId
-    connection: ConnectionName
+    delivery_id: str
+    connection: str
     topic: str
     body: bytes
-    headers: dict[str, str] = Field(default_factory=dict)
-    received_at: Instant
+    received_at: datetime
+    headers: Mapping[str, str] = field(default_factory=dict)
     revision: int = 0
     """0 as sent; each edit by a person makes the next, and the original stays."""
+
+    def __post_init__(self) -> None:
+        if self.received_at.tzinfo is None:
+            raise ValueError("received_at needs its time zone")
 
     @property
     def sha256(self) -> str:
@@ -43,3 +48,31 @@ class Delivery(Model):
     @property
     def body_base64(self) -> str:
         return base64.b64encode(self.body).decode()
+
+
+class DeliveryNote(Protocol):
+    """The stored short record of a delivery, beside its bytes in the archive."""
+
+    @property
+    def delivery_id(self) -> str: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def status(self) -> DeliveryStatus: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def events(self) -> tuple[str, ...]:
+        """``type:subject`` of what came of it."""
+        ...
+
+
+def inbound_message(delivery_id: str) -> str:
+    """What the inbound queue carries: a pointer to the delivery."""
+    return json.dumps({"delivery_id": delivery_id}, separators=(",", ":"))

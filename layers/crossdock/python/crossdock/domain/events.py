@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
 from crossdock.domain.identifiers import ConnectionName, ExternalId, OrderId
 from crossdock.domain.model import Instant, Model, Text
@@ -123,7 +123,7 @@ Fact = Annotated[
     OrderPlaced | OrderUpdated | OrderCancelled | FulfillmentAcknowledged | FulfillmentRefused | ShipmentDispatched | ShipmentDelivered | StockCounted | ReturnRequested,
     Field(discriminator="type"),
 ]
-FACT: TypeAdapter[Fact] = TypeAdapter(Fact)
+FACT: TypeAdapter[Fact] = TypeAdapter(Fact, config=ConfigDict(defer_build=True))
 FACT_VERSION = 1
 
 

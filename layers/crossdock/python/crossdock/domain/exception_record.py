@@ -13,6 +13,7 @@ from crossdock.domain.errors import Category, Cause
 from crossdock.domain.identifiers import ConnectionName, OrderId
 from crossdock.domain.model import Instant, Model, Name, Text
 from crossdock.domain.money import Money
+from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 
 
@@ -22,12 +23,6 @@ class ExceptionStatus(StrEnum):
     RETRYING = "retrying"
     """Sent round again; closes when the thing has succeeded."""
     RESOLVED = "resolved"
-
-
-class QueueName(StrEnum):
-    INBOUND = "inbound"
-    WORK = "work"
-    OUTBOUND = "outbound"
 
 
 class FieldNote(Model):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
 from crossdock.domain.model import Model, Name, Text
+from crossdock.domain.webhook import WebhookContract
 
 
 class Role(StrEnum):
@@ -16,36 +17,6 @@ class Role(StrEnum):
     WAREHOUSE = "warehouse"
     MARKETPLACE = "marketplace"
     EDI = "edi"
-
-
-class SignatureScheme(Model):
-    """How a sender proves a webhook is its own.
-
-    ``hmac_sha256``: base64 (or hex) HMAC-SHA-256 of the raw body in ``signature_header``; no time inside, so the replay window is
-    the remembered delivery id plus ``max_age_seconds`` of ``timestamp_header`` when given.
-    ``standard_webhooks``: Standard Webhooks 1.0.0, headers webhook-id, webhook-timestamp, webhook-signature; MAC over ``id.timestamp.body``.
-    """
-
-    scheme: Literal["hmac_sha256", "standard_webhooks"]
-    signature_header: str = "webhook-signature"
-    encoding: Literal["base64", "hex"] = "base64"
-    timestamp_header: str | None = None
-    """An RFC 3339 time (hmac_sha256) or Unix seconds (standard_webhooks)."""
-    tolerance_seconds: int | None = None
-    """Replay window, both directions. None: the scheme has no authenticated time."""
-
-
-class WebhookContract(Model):
-    signature: SignatureScheme
-    delivery_id_header: str
-    """The sender's id of this delivery, the same on its retries."""
-    event_id_header: str | None = None
-    """The sender's id of the event itself where it has one: the official duplicate key."""
-    topic_header: str | None = None
-    topic_field: str | None = None
-    """Top-level JSON field that names the topic when no header does."""
-    max_bytes: int = 1_048_576
-    answer_within_seconds: Annotated[int, Field(gt=0)]
 
 
 class PollContract(Model):

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from crossdock.domain.events import Event
 from crossdock.domain.identifiers import ConnectionName
 from crossdock.domain.model import Model
 from crossdock.domain.order_record import Step
-
-
-def inbound_message(delivery_id: str) -> str:
-    return json.dumps({"delivery_id": delivery_id}, separators=(",", ":"))
 
 
 class InboundMessage(Model):
@@ -64,7 +60,7 @@ class WorkMessage(Model):
     stuck: StuckNotice | None = None
 
 
-_STEP: TypeAdapter[StepRequest | StuckNotice] = TypeAdapter(StepRequest | StuckNotice)
+_STEP: TypeAdapter[StepRequest | StuckNotice] = TypeAdapter(StepRequest | StuckNotice, config=ConfigDict(defer_build=True))
 
 
 def work_message(body: str) -> WorkMessage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -47,7 +46,10 @@ ExactDecimal = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_held_
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is before the year 1 or after 9999 in UTC") from error
 
 
 def rfc3339(value: datetime) -> str:
@@ -59,10 +61,3 @@ Instant = Annotated[AwareDatetime, AfterValidator(_to_utc), PlainSerializer(rfc3
 
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-
-_KEY = re.compile(r"[^A-Za-z0-9_-]+")
-
-
-def key_part(text: str) -> str:
-    """The text reduced to what an execution name, a queue attribute and a file name all allow."""
-    return _KEY.sub("-", text).strip("-")

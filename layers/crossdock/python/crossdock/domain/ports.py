@@ -10,12 +10,13 @@ from typing import Protocol
 from crossdock.domain.audit import AuditEntry
 from crossdock.domain.commands import Command, Receipt
 from crossdock.domain.connector import Connector
-from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.delivery import Delivery, DeliveryNote, DeliveryStatus
 from crossdock.domain.effect import Effect
 from crossdock.domain.events import Event
-from crossdock.domain.exception_record import ExceptionRecord, QueueName
+from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.order_record import OrderRecord, Parked
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
 
 
@@ -25,29 +26,6 @@ class Archive(Protocol):
     def put(self, key: str, body: bytes, *, metadata: Mapping[str, str]) -> None: ...
 
     def get(self, key: str) -> tuple[bytes, dict[str, str]]: ...
-
-
-class DeliveryNote(Protocol):
-    """The stored short record of a delivery, beside its bytes in the archive."""
-
-    @property
-    def delivery_id(self) -> str: ...
-    @property
-    def connection(self) -> str: ...
-    @property
-    def topic(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def status(self) -> DeliveryStatus: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def received_at(self) -> datetime: ...
-    @property
-    def events(self) -> tuple[str, ...]:
-        """``type:subject`` of what came of it."""
-        ...
 
 
 class Deliveries(Protocol):
@@ -235,10 +213,38 @@ class Cursors(Protocol):
     def release_claim(self, name: str) -> None: ...
 
 
+class Budgets(Protocol):
+    """Marks that move forward only, shared by all workers: how far a connection's calls are paid ahead."""
+
+    def advance(self, name: str, *, seen: int | None, to: int, now: int) -> int | None:
+        """Moves the mark to ``to`` if it stands at ``seen`` (None: nowhere, or at ``now`` or before). None when done, else where it stands."""
+        ...
+
+
+class Allowance(Protocol):
+    """One connection's budget of calls."""
+
+    def wait_seconds(self) -> int:
+        """0 when a command may begin now, else after how long its message should come again."""
+        ...
+
+    def spend(self) -> None:
+        """Pays for one call. ``RetryLater`` when it must not be made now."""
+        ...
+
+    def pause(self, seconds: int) -> None:
+        """The other side wants no calls for so long."""
+        ...
+
+
 class Connectors(Protocol):
     def connector(self, connection: str) -> Connector: ...
 
     def manifest(self, connection: str) -> ConnectorManifest: ...
+
+    def allowance(self, connection: str) -> Allowance:
+        """The same for as long as the process lives; the connector's calls are paid from it."""
+        ...
 
 
 class Secrets(Protocol):

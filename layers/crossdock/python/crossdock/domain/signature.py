@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from crossdock.domain.manifest import SignatureScheme
+from crossdock.domain.webhook import SignatureScheme
 
 
 def _standard_key(secret: str) -> bytes | None:

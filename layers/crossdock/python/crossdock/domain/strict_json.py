@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+import re
+from decimal import Decimal, InvalidOperation
 from typing import NoReturn
 
 from crossdock.domain.errors import FieldProblem, Rejected
@@ -21,9 +22,14 @@ def _constant(name: str) -> NoReturn:
 
 
 def _decimal(text: str) -> Decimal:
-    if len(text) > MAX_NUMBER_CHARACTERS:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        value = None
+    # An exponent says in ten characters what takes all memory to write out: 1e999999999.
+    if value is None or len(text) > MAX_NUMBER_CHARACTERS or abs(value.adjusted()) > MAX_NUMBER_CHARACTERS:
         _refuse("a number is longer than 60 characters", "send a number of reasonable size")
-    return Decimal(text)
+    return value
 
 
 def _integer(text: str) -> int:
@@ -41,31 +47,26 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return made
 
 
+_TEXT_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+"""Possessive, and a text that does not end is taken to the end: no body makes it go over the same characters twice."""
+
+
 def _depth_within(text: str, limit: int) -> bool:
     depth = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                in_string = False
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
+    for found in _TEXT_OR_BRACKET.finditer(text):
+        char = found[0]
+        if char in ("[", "{"):
             depth += 1
             if depth > limit:
                 return False
-        elif char in "]}":
+        elif char in ("]", "}"):
             depth -= 1
     return True
 
 
 def loads(body: bytes) -> object:
     """The JSON value (RFC 8259) with decimals as ``Decimal``. Raises ``Rejected`` INVALID_BODY for bad UTF-8, bad JSON, NaN or Infinity,
-    a key that occurs twice, a number of over 60 characters, lone surrogates, or nesting deeper than 64."""
+    a key that occurs twice, a number of over 60 characters (its exponent written out), lone surrogates, or nesting deeper than 64."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

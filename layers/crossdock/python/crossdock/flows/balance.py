@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from crossdock.domain.delivery import DeliveryStatus
-from crossdock.domain.exception_record import QueueName
-from crossdock.domain.messages import inbound_message
+from crossdock.domain.delivery import DeliveryStatus, inbound_message
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.stage import QueueName
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
 from crossdock.flows.watch import FORGOTTEN_AFTER
@@ -96,6 +95,8 @@ def _orders(services: Services) -> Side:
         elif record.status is OrderStatus.HELD:
             if any(found.kind == "hold" for found in opened):
                 held += 1
+            elif record.cancel_requested_at is not None and _on_its_way(record.order_id, services):
+                in_flight += 1  # it was decided: its workflow takes back what was done
             else:
                 missing.append(f"order {record.order_id} is held but nobody is asked")
         elif opened:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from crossdock.domain.dead_letter import DeadLetters, Letter
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import NeedsPerson, Rejected
-from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, QueueName
+from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus
 from crossdock.domain.messages import InboundMessage, OutboundMessage, work_message
+from crossdock.domain.stage import QueueName
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
 

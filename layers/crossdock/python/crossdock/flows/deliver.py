@@ -6,14 +6,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from crossdock.domain.commands import Intent, Receipt
-from crossdock.domain.delivery import Delivery
+from crossdock.domain.delivery import Delivery, inbound_message
 from crossdock.domain.effect import Effect, EffectState
-from crossdock.domain.errors import CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.exception_record import QueueName
-from crossdock.domain.messages import OutboundMessage, inbound_message
+from crossdock.domain.errors import ContractDrift, CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
+from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
-from crossdock.flows import facts, progress, raise_exception
+from crossdock.domain.stage import QueueName
+from crossdock.flows import circuit, facts, progress, raise_exception
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -24,20 +24,43 @@ LEASE_SECONDS = 60
 AWAITED_ROUNDS = 60
 """After so many awaited polls it is looked whether anything is still awaited; if not, the manifest's ordinary rhythm is enough."""
 
-POLL_FAILURES = 3
+BROKEN_OFF_AFTER = timedelta(minutes=1)
+"""A poll so much later than its turn was lost: the next one to come starts the rhythm anew."""
+
+LONGEST_DELAY_SECONDS = 900
+"""The longest delay the queue knows."""
 
 _FORWARD = frozenset({"CreateSalesOrder", "ReleaseFulfillment"})
 """Commands that must not leave any more once the order is being cancelled."""
 
 
-def deliver(message: OutboundMessage, services: Services) -> None:
-    """Delivers one command. Returns when its effect is confirmed and recorded (now or before); raises a classified error otherwise."""
+def deliver(message: OutboundMessage, services: Services) -> bool:
+    """Delivers one command. True when its effect is confirmed and recorded (now or before); raises a classified error otherwise.
+
+    False when it is not the command that failed: the connection is out, or its budget of calls is spent. A fresh copy then waits in the
+    queue, with all its tries and its whole retention before it, and this one is over.
+    """
     if message.command == "PollConnection":
         poll(message, services)
-        return
-    if message.command == "PullStock":
-        pull_stock(message, services)
-        return
+        return True
+    work = pull_stock if message.command == "PullStock" else _deliver
+    waits = circuit.wait_seconds(message.connection, services) if work is pull_stock or progress.can(message.connection, message.command, services) else 0
+    if not waits:
+        try:
+            work(message, services)
+        except RetryLater as error:
+            again = circuit.waits_after(error, message.connection, services)
+            if again is None:
+                raise
+            waits = again
+        else:
+            return True
+    if work is _deliver:  # a count is asked for again within minutes, until it has been made
+        progress.send(message, services, delay_seconds=min(waits, LONGEST_DELAY_SECONDS))
+    return False
+
+
+def _deliver(message: OutboundMessage, services: Services) -> None:
     record = services.orders.get(message.order_id or "")
     if record is None:
         raise NeedsPerson("ORDER_UNKNOWN", f"there is no order {message.order_id}", remedy="discard the message")
@@ -92,7 +115,7 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
         progress.advance(record.order_id, services)
         return None
     connector = services.connectors.connector(message.connection)
-    return _call(lambda: connector.execute(intent), effect, message, services)
+    return _call(lambda: circuit.asked(message.connection, lambda: connector.execute(intent), services), effect, message, services)
 
 
 def _being_cancelled(current: OrderRecord, part_id: str | None) -> bool:
@@ -115,7 +138,8 @@ def _settled(effect: Effect, intent: Intent, message: OutboundMessage, services:
     if claimed is None:
         raise RetryLater("BUSY", f"{effect.key} is being looked up", after_seconds=5)
     try:
-        found = services.connectors.connector(message.connection).look_up(intent)
+        connector = services.connectors.connector(message.connection)
+        found = circuit.asked(message.connection, lambda: connector.look_up(intent), services)
     except CrossdockError as error:
         services.effects.mark_unknown(claimed, f"look-up: {error}", now=services.clock.now())
         raise
@@ -148,6 +172,10 @@ def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessa
             at=services.clock.now(),
         )
         error.after_seconds = error.after_seconds or error.settles_in_seconds + 1
+        raise
+    except ContractDrift as error:
+        # An answer that is not understood, perhaps to a write that was done: whoever tries again looks first.
+        services.effects.mark_unknown(effect, str(error), now=services.clock.now())
         raise
     except CrossdockError as error:
         services.effects.fail(effect, str(error), now=services.clock.now())
@@ -362,10 +390,10 @@ def await_answers(connection: str, command: str, services: Services) -> None:
             _await(connection, resource, services, now)
 
 
-def _await(connection: str, resource: str, services: Services, now: datetime) -> None:
+def _await(connection: str, resource: str, services: Services, now: datetime, *, mine: bool = False) -> None:
     window = timedelta(seconds=AWAITED_ROUNDS * _awaited_seconds(connection, resource, services))
     services.cursors.put(f"awaited#{connection}#{resource}", (now + window).isoformat())
-    _schedule_poll(connection, resource, services)
+    _schedule_poll(connection, resource, services, mine=mine)
 
 
 def _something_is_out(connection: str, services: Services) -> bool:
@@ -377,63 +405,100 @@ def _awaited_seconds(connection: str, resource: str, services: Services) -> int:
     return services.spec.connections[connection].poll_seconds or services.connectors.manifest(connection).polls[resource].awaited_every_seconds
 
 
-def _schedule_poll(connection: str, resource: str, services: Services) -> None:
-    """One poll in the queue at a time: whoever gets the claim sends it."""
+def _turn_name(connection: str, resource: str) -> str:
+    return f"{_poll_name(connection, resource)}#turn"
+
+
+def _schedule_poll(connection: str, resource: str, services: Services, *, waits: int = 0, mine: bool = False) -> None:
+    """One awaited poll in the queue at a time: it names its turn, and the last turn given out is the only one that goes on.
+
+    ``mine``: by the poll whose turn it was. Anybody else starts a rhythm only where there is none, or where it broke off.
+    """
     now = services.clock.now()
-    delay = min(900, _awaited_seconds(connection, resource, services))
-    if services.cursors.claim(f"{_poll_name(connection, resource)}#next", until=now + timedelta(seconds=delay + 10), now=now):
-        progress.send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}), services, delay_seconds=delay)
+    name = _turn_name(connection, resource)
+    delay = min(LONGEST_DELAY_SECONDS, max(waits, _awaited_seconds(connection, resource, services)))
+    if not mine:
+        turn = services.cursors.get(name)
+        if turn and now < datetime.fromisoformat(turn) + BROKEN_OFF_AFTER:
+            return
+        if not services.cursors.claim(name, until=now + BROKEN_OFF_AFTER, now=now):
+            return
+    turn = (now + timedelta(seconds=delay)).isoformat()
+    services.cursors.put(name, turn)
+    progress.send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource, "turn": turn}), services, delay_seconds=delay)
 
 
 def poll(message: OutboundMessage, services: Services) -> None:
     """Asks for what is new; every item becomes a delivery like a webhook's. The cursor moves only after all are stored and queued.
 
-    A failed poll is not repeated by the queue (the next one asks for the same and more); ``POLL_FAILURES`` in a row are an exception,
-    which the next success closes.
+    A poll that failed, or that may not be made now, is not repeated: the next one asks for the same and more. Whether the connection is
+    out is its circuit's matter; any other failure is an exception, which the next success closes.
     """
-    resource, connection = message.arguments.get("resource", ""), message.connection
-    name = _poll_name(connection, resource)
-    services.cursors.release_claim(f"{name}#next")
-    try:
-        result = services.connectors.connector(connection).poll(resource, services.cursors.get(name))
-        now = services.clock.now()
-        for item in result.items:
-            delivery = Delivery(
-                delivery_id=safe_id(connection, item.topic, item.key), connection=connection, topic=item.topic, body=item.body, headers={"x-polled": resource}, received_at=now
-            )
-            if services.deliveries.add(delivery) is None:
-                services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
-        services.cursors.put(name, result.cursor)
-    except CrossdockError as error:
-        _poll_failed(message, error, name, services)
-    else:
-        if services.cursors.get(f"{name}#failures"):
-            services.cursors.put(f"{name}#failures", "")
-            raise_exception.close_for_message(QueueName.OUTBOUND, message.text(), services=services)
+    resource, connection, turn = message.arguments.get("resource", ""), message.connection, message.arguments.get("turn")
+    if turn and services.cursors.get(_turn_name(connection, resource)) != turn:
+        return  # the rhythm has been started anew meanwhile
+    waits, more = circuit.wait_seconds(connection, services), False
+    if not waits:
+        waits, more = _asked_for_news(connection, resource, services)
     awaited = services.cursors.get(f"awaited#{connection}#{resource}")
-    if not awaited:
+    if not awaited and not more:
         return
-    if datetime.fromisoformat(awaited) > services.clock.now():
-        _schedule_poll(connection, resource, services)
+    if more or (awaited and datetime.fromisoformat(awaited) > services.clock.now()):
+        _schedule_poll(connection, resource, services, waits=waits, mine=turn is not None)
     elif _something_is_out(connection, services):
-        _await(connection, resource, services, services.clock.now())
+        _await(connection, resource, services, services.clock.now(), mine=turn is not None)
     else:
         services.cursors.put(f"awaited#{connection}#{resource}", "")
 
 
-def _poll_failed(message: OutboundMessage, error: CrossdockError, name: str, services: Services) -> None:
-    failures = int(services.cursors.get(f"{name}#failures") or 0) + 1
-    services.cursors.put(f"{name}#failures", str(failures))
-    if failures == POLL_FAILURES or not isinstance(error, RetryLater):
-        raise_exception.for_message(error, queue=QueueName.OUTBOUND, message=message.text(), subject=name, connection=message.connection, services=services, dead_letter=False)
+def _asked_for_news(connection: str, resource: str, services: Services) -> tuple[int, bool]:
+    """Makes the poll: the seconds in which it is no use to ask again, where that is known; and whether there is more."""
+    name = _poll_name(connection, resource)
+    # One exception per poll, whichever of its messages met the failure.
+    body = OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}).text()
+    try:
+        more = _polled(connection, resource, services)
+    except RetryLater as error:
+        return circuit.waits_after(error, connection, services) or 0, False
+    except CrossdockError as error:
+        services.cursors.put(f"{name}#refused", services.clock.now().isoformat())
+        raise_exception.for_message(error, queue=QueueName.OUTBOUND, message=body, subject=name, connection=connection, services=services, dead_letter=False)
+        return 0, False
+    if services.cursors.get(f"{name}#refused"):
+        raise_exception.close_for_message(QueueName.OUTBOUND, body, services=services)
+        services.cursors.put(f"{name}#refused", "")
+    return 0, more
+
+
+def _polled(connection: str, resource: str, services: Services) -> bool:
+    name = _poll_name(connection, resource)
+    connector = services.connectors.connector(connection)
+
+    def known(order_id: str, version: str, topic: str, key: str) -> bool:
+        """Whether that order is here at that version or a newer one, or this very finding was taken in before."""
+        record = services.orders.get(order_id)
+        if record is not None and record.order is not None and record.order.source_version >= version:
+            return True
+        return services.deliveries.note(safe_id(connection, topic, key)) is not None
+
+    result = circuit.asked(connection, lambda: connector.poll(resource, services.cursors.get(name), known), services)
+    now = services.clock.now()
+    for item in result.items:
+        delivery = Delivery(
+            delivery_id=safe_id(connection, item.topic, item.key), connection=connection, topic=item.topic, body=item.body, headers={"x-polled": resource}, received_at=now
+        )
+        if services.deliveries.add(delivery) is None:
+            services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
+    services.cursors.put(name, result.cursor)
+    return result.more
 
 
 def pull_stock(message: OutboundMessage, services: Services) -> None:
     """Reads everything a connection holds and applies the counts of the locations it is believed for."""
-    connection = message.connection
-    services.cursors.put(f"stock#{connection}", services.clock.now().isoformat())
+    connection, now = message.connection, services.clock.now()
     believed = {location.codes[connection]: name for name, location in services.spec.locations.items() if location.stock_from == connection}
-    for reading in services.connectors.connector(connection).stock():
+    connector = services.connectors.connector(connection)
+    for reading in circuit.asked(connection, connector.stock, services):
         location = believed.get(reading.location)
         if location is None:
             continue  # another system is the owner of that location's stock (systems_of_record)
@@ -443,3 +508,4 @@ def pull_stock(message: OutboundMessage, services: Services) -> None:
             continue  # an article the tenant does not run through this stack; an order for it raises MISSING_XREF
         place = services.spec.locations[location]
         services.stock.count(reading.model_copy(update={"sku": sku, "location": location}), safety=place.safety_stock.get(sku, place.default_safety_stock), source=connection)
+    services.cursors.put(f"stock#{connection}", now.isoformat())

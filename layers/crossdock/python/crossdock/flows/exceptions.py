@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,10 +13,11 @@ from crossdock.domain.dead_letter import DeadLetters
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected
 from crossdock.domain.events import fingerprint
-from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, HistoryEntry, QueueName
+from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus, HistoryEntry
 from crossdock.domain.exception_record import exception_id as the_id
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, Approval, OrderRecord, OrderStatus
+from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import allocate, progress, raise_exception
 from crossdock.flows import order as order_flow
@@ -86,7 +87,7 @@ def preflight(exception_id: str, body: bytes, services: Services) -> Preflight:
     standing = _standing(exception_id, services)
     try:
         if standing.queue is QueueName.INBOUND:
-            delivery = services.deliveries.load(delivery_of(standing.message)).model_copy(update={"body": body})
+            delivery = replace(services.deliveries.load(delivery_of(standing.message)), body=body)
             events, ignored = events_of(delivery, services)
             shown: tuple[dict[str, Any], ...] = tuple(event.as_json() for event in events) if ignored is None else ({"ignored": ignored},)
         else:

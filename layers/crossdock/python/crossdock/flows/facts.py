@@ -166,7 +166,11 @@ def _updated(event: Event, order: Order, services: Services) -> None:
     if record is None or record.status is OrderStatus.ANNOUNCED:
         _placed(event, order, services)  # the update overtook the order: it holds all of it
         return
-    if record.order is None or order.source_version <= record.order.source_version or _content(order) == record.source_content:
+    if record.order is None or order.source_version <= record.order.source_version:
+        return
+    if _content(order) == record.source_content:
+        # Nothing to do; but known, so that a poll that finds this version need not fetch it.
+        services.orders.change(order.order_id, lambda current: _seen(current, order.source_version))
         return
     now = services.clock.now()
     taken = older = False
@@ -195,6 +199,12 @@ def _updated(event: Event, order: Order, services: Services) -> None:
         remedy="carry the change into the sales order and the warehouse by hand, or cancel and place anew",
         since=event.occurred_at,
     )
+
+
+def _seen(current: OrderRecord, version: str) -> OrderRecord | None:
+    if current.order is None or version <= current.order.source_version:
+        return None
+    return current.model_copy(update={"order": current.order.model_copy(update={"source_version": version})})
 
 
 def _cancelled(event: Event, fact: OrderCancelled, services: Services) -> None:

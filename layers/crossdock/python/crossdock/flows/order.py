@@ -19,11 +19,13 @@ from crossdock.domain.price import Price
 from crossdock.domain.shipment import Fulfillment
 from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
-from crossdock.flows import allocate, progress, raise_exception
+from crossdock.flows import allocate, circuit, progress, raise_exception
 from crossdock.flows.services import Services
 
 Outcome = dict[str, object]
 """What a check answers: {"outcome": "passed" | "held" | "cancelled", "hold": {...}}."""
+
+CHECKS_AGAIN_AFTER = timedelta(minutes=5)
 
 PASSED: Outcome = {"outcome": "passed"}
 CANCELLED: Outcome = {"outcome": "cancelled"}
@@ -99,7 +101,7 @@ def check_price(order_id: str, services: Services) -> Outcome:
     except NeedsPerson as error:
         return _from_error(error, record)
     account = record.account or order.customer.account or ""
-    answers = services.connectors.connector(erp).prices(account, questions)
+    answers = circuit.asked_now(erp, lambda: services.connectors.connector(erp).prices(account, questions), services)
     prices: dict[str, Price | None] = {}
     for line, question, answer in zip(order.lines, questions, answers, strict=True):
         prices[line.line_id] = _per_ordered_unit(answer, line.sku, question, services)
@@ -125,7 +127,8 @@ def check_credit(order_id: str, services: Services) -> Outcome:
     if decided is not None:
         return decided
     account = record.account or record.placed.customer.account or ""
-    standing = services.connectors.connector(services.spec.erp).credit(account)
+    erp = services.spec.erp
+    standing = circuit.asked_now(erp, lambda: services.connectors.connector(erp).credit(account), services)
     hold = not_approved(credit_hold(record.placed, standing, account), record.approvals)
     return PASSED if hold is None else _held(hold)
 
@@ -350,6 +353,8 @@ def open_hold(hold: Hold, message: StepRequest | None, services: Services, *, or
     due = deadline
     if hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait":
         due = min(deadline, now + timedelta(minutes=services.spec.routing.backorder_retry_minutes))
+    if hold.code == "CHECKS_FAILED":
+        due = min(deadline, now + CHECKS_AGAIN_AFTER)
     late = False
 
     def held(current: OrderRecord) -> OrderRecord | None:

@@ -12,11 +12,11 @@ from fractions import Fraction
 from crossdock.domain.commands import BusinessId
 from crossdock.domain.effect import EffectState
 from crossdock.domain.events import Event
-from crossdock.domain.exception_record import QueueName
 from crossdock.domain.messages import OutboundMessage, work_body
 from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Part, Step, Waiting, may_follow
 from crossdock.domain.policy import erp_total_hold, not_approved
 from crossdock.domain.shipment import PartLine, PartStatus, Shipment, ShippedLine
+from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
@@ -112,7 +112,10 @@ def send(message: OutboundMessage, services: Services, *, delay_seconds: int = 0
 
 
 def send_again(message: OutboundMessage, record: OrderRecord, services: Services) -> None:
-    """For a command that may stand in the queue already (the ledger knows what was done). Not while an exception stands for that very message: a person has it."""
+    """For a command that may stand in the queue already (the ledger knows what was done). Not while an exception stands for that very message: a person has it.
+    Nor while its connection is out: it waits in the queue, and copies would only add up."""
+    if services.circuits.of(message.connection).is_open():
+        return
     name = raise_exception.message_exception_id(QueueName.OUTBOUND, message.text())
     standing = services.exceptions.get(name) if name in record.open_exceptions else None
     if standing is None or standing.closed:

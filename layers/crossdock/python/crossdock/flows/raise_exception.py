@@ -13,12 +13,12 @@ from crossdock.domain.exception_record import (
     FieldNote,
     HistoryEntry,
     HoldDetails,
-    QueueName,
     exception_id,
     incident_fingerprint,
 )
 from crossdock.domain.messages import InboundMessage
 from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
+from crossdock.domain.stage import QueueName
 from crossdock.flows.services import Services
 
 SYSTEM = "crossdock"
@@ -153,6 +153,42 @@ def business(
     services.audit.append(record.order_id, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {detail}"[:500], details={"exception_id": made.exception_id}, at=now)
     _mark_order(record, made.exception_id, services)
     return made
+
+
+def connection_down(connection: str, detail: str, *, since: datetime, services: Services) -> ExceptionRecord:
+    """One exception for the whole outage of a system, whatever waits for it."""
+    now = services.clock.now()
+    code = "CONNECTION_DOWN"
+    route = services.spec.route(code)
+    summary = f"{connection} has not worked since {since:%Y-%m-%d %H:%M:%S} UTC: {detail}"
+    made = services.exceptions.open(
+        ExceptionRecord(
+            exception_id=exception_id(code, connection),
+            code=code,
+            category=Category.RETRY_LATER,
+            cause=Cause.PLATFORM,
+            status=ExceptionStatus.OPEN,
+            detail=summary[:1000],
+            remedy="nothing is lost: its commands wait and go on by themselves; ask the system's people when it will be back",
+            kind="business",
+            subject=connection,
+            connection=connection,
+            fingerprint=incident_fingerprint(code, connection, ""),
+            owner=route.owner,
+            opened_at=now,
+            last_seen_at=now,
+            due_at=now + timedelta(minutes=route.deadline_minutes),
+            runbook=runbook(code),
+            history=(HistoryEntry(at=now, actor=SYSTEM, action="opened", note=code),),
+        )
+    )
+    services.audit.append(connection, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {summary}"[:500], details={"exception_id": made.exception_id}, at=now)
+    return made
+
+
+def connection_works(connection: str, services: Services) -> None:
+    """It has answered: whatever was recorded about its outage is settled by that."""
+    close(exception_id("CONNECTION_DOWN", connection), actor=SYSTEM, note=f"{connection} works again", services=services)
 
 
 def _on_record(standing: ExceptionRecord, subject: str, services: Services) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from crossdock.domain import strict_json
-from crossdock.domain.delivery import Delivery, DeliveryStatus
+from crossdock.domain.delivery import Delivery, DeliveryStatus, inbound_message
 from crossdock.domain.errors import FieldProblem, Rejected
-from crossdock.domain.exception_record import QueueName
-from crossdock.domain.manifest import WebhookContract
-from crossdock.domain.messages import inbound_message
 from crossdock.domain.signature import refusal
-from crossdock.flows import raise_exception
-from crossdock.flows.services import Services
+from crossdock.domain.stage import QueueName
+from crossdock.domain.webhook import WebhookContract
+
+if TYPE_CHECKING:  # the intake starts without the models behind these
+    from crossdock.domain.clock import Clock
+    from crossdock.domain.ports import Deliveries, Queues, Secrets
+    from crossdock.flows.services import Services
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.:-]+")
 REQUEUE_AFTER = timedelta(seconds=5)
@@ -33,6 +36,33 @@ class Answer:
     delivery_id: str | None = None
     duplicate: bool = False
     fields: tuple[FieldProblem, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What taking a webhook in needs, and nothing more: a cold start here is the sender's waiting time."""
+
+    webhooks: Mapping[str, WebhookContract | None]
+    """Every connection of the tenant; None: it sends none."""
+    max_bytes: int
+    clock: Clock
+    secrets: Secrets
+    deliveries: Deliveries
+    queues: Queues
+    services: Callable[[], Services]
+    """Everything, for the rare body that becomes an exception at once."""
+
+
+def intake_of(services: Services) -> Intake:
+    return Intake(
+        webhooks={name: services.connectors.manifest(name).webhooks for name in services.spec.connections},
+        max_bytes=services.spec.limits.webhook_bytes,
+        clock=services.clock,
+        secrets=services.secrets,
+        deliveries=services.deliveries,
+        queues=services.queues,
+        services=lambda: services,
+    )
 
 
 def _topic(contract: WebhookContract, headers: Mapping[str, str], value: object) -> str | None:
@@ -68,20 +98,20 @@ def safe_id(connection: str, topic: str, key: str) -> str:
     return made
 
 
-def receive(connection: str, *, headers: Mapping[str, str], body: bytes, services: Services) -> Answer:
+def receive(connection: str, *, headers: Mapping[str, str], body: bytes, intake: Intake) -> Answer:
     """The whole intake. ``headers`` by lower-case name, ``body`` the bytes as sent. Raises only what the sender should retry on (5xx)."""
-    now = services.clock.now()
-    if connection not in services.spec.connections:
+    now = intake.clock.now()
+    if connection not in intake.webhooks:
         return Answer(404, "Unknown connection", f"There is no connection {connection!r}. Check the address you were given.")
-    contract = services.connectors.manifest(connection).webhooks
+    contract = intake.webhooks[connection]
     if contract is None:
         return Answer(404, "No webhooks here", f"The connection {connection!r} takes no webhooks.")
-    limit = min(contract.max_bytes, services.spec.limits.webhook_bytes)
+    limit = min(contract.max_bytes, intake.max_bytes)
     if len(body) > limit:
         return Answer(413, "Too large", f"The body has {len(body)} bytes; at most {limit} are taken.")
-    refused = refusal(contract.signature, headers=headers, body=body, secrets=services.secrets.webhook_secrets(connection), now=now)
-    if refused is not None and services.secrets.refresh():
-        refused = refusal(contract.signature, headers=headers, body=body, secrets=services.secrets.webhook_secrets(connection), now=now)
+    refused = refusal(contract.signature, headers=headers, body=body, secrets=intake.secrets.webhook_secrets(connection), now=now)
+    if refused is not None and intake.secrets.refresh():
+        refused = refusal(contract.signature, headers=headers, body=body, secrets=intake.secrets.webhook_secrets(connection), now=now)
     if refused is not None:
         return Answer(401, "Not authentic", f"{refused[0].upper()}{refused[1:]}. Sign the raw body with the connection's webhook secret.")
     problem: Rejected | None = None
@@ -99,34 +129,37 @@ def receive(connection: str, *, headers: Mapping[str, str], body: bytes, service
     delivery = Delivery(
         delivery_id=delivery_id(connection, topic, contract, headers, body), connection=connection, topic=topic[:200], body=body, headers=_kept(headers), received_at=now
     )
-    delivery, standing = _store(delivery, services)
+    delivery, standing = _store(delivery, intake.deliveries)
     if problem is not None:
-        return _unreadable(delivery, standing, problem, services, now)
-    if standing is None or (standing is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, services, now)):
-        services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
+        return _unreadable(delivery, standing, problem, intake.services, now)
+    if standing is None or (standing is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, intake.deliveries, now)):
+        intake.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
     return Answer(200, "Accepted", "Stored and queued." if standing is None else "Known already.", delivery.delivery_id, duplicate=standing is not None)
 
 
-def _store(delivery: Delivery, services: Services) -> tuple[Delivery, DeliveryStatus | None]:
-    note = services.deliveries.add(delivery)
+def _store(delivery: Delivery, deliveries: Deliveries) -> tuple[Delivery, DeliveryStatus | None]:
+    note = deliveries.add(delivery)
     if note is not None and note.sha256 != delivery.sha256:
         # Another body under a known id: both are kept, the business keys decide what comes of it.
-        delivery = delivery.model_copy(update={"delivery_id": f"{delivery.delivery_id[:160]}:{delivery.sha256[:16]}"})
-        note = services.deliveries.add(delivery)
+        delivery = replace(delivery, delivery_id=f"{delivery.delivery_id[:160]}:{delivery.sha256[:16]}")
+        note = deliveries.add(delivery)
     return delivery, None if note is None else note.status
 
 
-def _forgotten(delivery_id: str, services: Services, now: datetime) -> bool:
-    note = services.deliveries.note(delivery_id)
+def _forgotten(delivery_id: str, deliveries: Deliveries, now: datetime) -> bool:
+    note = deliveries.note(delivery_id)
     return note is not None and note.status is DeliveryStatus.RECEIVED and now - note.received_at > REQUEUE_AFTER
 
 
-def _unreadable(delivery: Delivery, standing: DeliveryStatus | None, problem: Rejected, services: Services, now: datetime) -> Answer:
+def _unreadable(delivery: Delivery, standing: DeliveryStatus | None, problem: Rejected, made: Callable[[], Services], now: datetime) -> Answer:
     """Authentic but not to be read: the sender hears 400, and the bytes stand in the exception queue for a person, once however often they are sent."""
     if standing is DeliveryStatus.EXCEPTION:
         return Answer(400, "Unreadable", problem.detail, delivery.delivery_id, duplicate=True, fields=problem.fields)
     if standing is not None and standing is not DeliveryStatus.RECEIVED:
         return Answer(200, "Accepted", "Known already, and settled by a person.", delivery.delivery_id, duplicate=True)
+    from crossdock.flows import raise_exception  # here: it brings the models, which a readable body does without
+
+    services = made()
     raise_exception.for_message(
         problem, queue=QueueName.INBOUND, message=inbound_message(delivery.delivery_id), subject=delivery.delivery_id, connection=delivery.connection, services=services
     )
@@ -147,6 +180,6 @@ def submit(client: str, idempotency_key: str, *, connection: str, topic: str, bo
     note = services.deliveries.add(delivery)
     if note is not None and note.sha256 != delivery.sha256:
         raise Rejected("IDEMPOTENCY_KEY_REUSED", "this Idempotency-Key was used with another body", remedy="send the first body again, or use a new key")
-    if note is None or (note.status is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, services, now)):
+    if note is None or (note.status is DeliveryStatus.RECEIVED and _forgotten(delivery.delivery_id, services.deliveries, now)):
         services.queues.send(QueueName.INBOUND, inbound_message(delivery.delivery_id), group=connection)
     return Answer(202, "Accepted", "Stored and queued.", delivery.delivery_id, duplicate=note is not None)

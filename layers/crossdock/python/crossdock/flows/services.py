@@ -21,6 +21,7 @@ from crossdock.domain.ports import (
     Workflow,
 )
 from crossdock.domain.tenant import CrossReference, TenantSpec
+from crossdock.flows.health import Circuits
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,4 @@ class Services:
     cursors: Cursors
     connectors: Connectors
     secrets: Secrets
+    circuits: Circuits

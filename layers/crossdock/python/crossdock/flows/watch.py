@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from crossdock.domain.delivery import DeliveryStatus
+from crossdock.domain.delivery import DeliveryStatus, inbound_message
 from crossdock.domain.errors import Cause, CrossdockError, NeedsPerson, RetryLater
 from crossdock.domain.events import Event
-from crossdock.domain.exception_record import QueueName
-from crossdock.domain.messages import OutboundMessage, inbound_message, work_body
+from crossdock.domain.exception_record import ExceptionRecord
+from crossdock.domain.messages import OutboundMessage, work_body
 from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Step
 from crossdock.domain.shipment import PartStatus
+from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import order as order_flow
 from crossdock.flows import progress, raise_exception
@@ -21,6 +22,7 @@ FORGOTTEN_AFTER = timedelta(minutes=2)
 AT_ONCE = 200
 LOOK_AGAIN = timedelta(minutes=5)
 STOCK_EVERY = timedelta(hours=6)
+CHECKS_AGAIN_AT_LEAST_EVERY = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,14 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
     standing = [services.exceptions.get(name) for name in record.open_exceptions]
     hold = next((item for item in standing if item is not None and item.hold is not None and not item.closed), None)
     if hold is None or hold.hold is None or record.waiting is None:
+        _stalled(record, services, now)  # nobody is asked: it is decided, and whoever was to hear of it may be gone
         return now + LOOK_AGAIN
     if now < hold.due_at:
         if hold.hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait" and record.waiting.step is Step.HOLD:
             order_flow.answer_hold(record.order_id, "retry", services)
             return now + timedelta(minutes=services.spec.routing.backorder_retry_minutes)
+        if hold.code == "CHECKS_FAILED" and record.waiting.step is Step.HOLD:
+            return _checks_again(hold, services, now)
         return hold.due_at
     policy = services.spec.hold_policy(hold.hold.kind)
     if policy.on_expiry == "cancel":
@@ -122,6 +127,16 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
         since=hold.due_at,
     )
     return now + timedelta(hours=24)
+
+
+def _checks_again(hold: ExceptionRecord, services: Services, now: datetime) -> datetime:
+    """Checks that could not be run are run again by themselves: after as long as that has lasted already, and not while the ERP is out. When to look next."""
+    again = hold.last_seen_at + max(LOOK_AGAIN, min(hold.last_seen_at - hold.opened_at, CHECKS_AGAIN_AT_LEAST_EVERY))
+    if again > now:
+        return min(again, hold.due_at)
+    if not services.circuits.of(services.spec.erp).is_open():
+        order_flow.answer_hold(hold.subject, "retry", services)
+    return now + LOOK_AGAIN
 
 
 def _late(record: OrderRecord, services: Services, now: datetime) -> None:

@@ -10,8 +10,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -20,11 +18,10 @@ from pydantic import ValidationError
 from crossdock.connectors.business_central import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import ConnectionContext, HttpAnswer, PolledItem, PollResult, PriceQuestion, Translation
+from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ConcurrentChange, ContractDrift, CrossdockError, FieldProblem, NeedsPerson, Rejected, UnknownOutcome
-from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
 
@@ -49,13 +46,6 @@ _Made = TypeVar("_Made")
 _CHANGED = (409, 412)
 
 
-@cache
-def _manifest() -> ConnectorManifest:
-    import yaml  # only whoever asks for the manifest pays for it
-
-    return ConnectorManifest.model_validate(yaml.safe_load(Path(__file__).with_name("manifest.yaml").read_text(encoding="utf-8")))
-
-
 class _Changed(Exception):
     """The concurrency token was stale."""
 
@@ -65,6 +55,7 @@ class BusinessCentralConnector:
 
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
+        self.manifest = context.manifest
         self._settings = context.settings
         self._handlers: dict[type, tuple[Callable[..., Receipt], Callable[..., Receipt | None]]] = {
             CreateSalesOrder: (self._create_sales_order, self._find_sales_order),
@@ -73,10 +64,6 @@ class BusinessCentralConnector:
             CancelFulfillment: (self._cancel_part, self._find_cancelled_part),
             PostInvoice: (self._post_invoice, self._find_invoice),
         }
-
-    @property
-    def manifest(self) -> ConnectorManifest:
-        return _manifest()
 
     # ------------------------------------------------------------------ the port
     def translate(self, delivery: Delivery) -> Translation:
@@ -102,7 +89,7 @@ class BusinessCentralConnector:
     def look_up(self, intent: Intent) -> Receipt | None:
         return self._handler(intent)[1](intent)
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:  # noqa: ARG002 - no webhook brings the same
         if resource != "shipments":
             raise ContractDrift("UNKNOWN_EVENT", f"Business Central has no poll resource {resource!r}", remedy="ask for one of the manifest's polls")
         since, seen = self._read_cursor(cursor)

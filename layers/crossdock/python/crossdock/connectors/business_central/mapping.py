@@ -275,10 +275,19 @@ def shipment_from_wire(polled: wire.PolledShipment, *, connection: str, worked_l
     shipment = polled.salesShipment
     by_location: dict[str, list[ShippedLine]] = defaultdict(list)
     ours = False
-    for line in shipment.salesShipmentLines:
-        moves_goods = _SHIPMENT_LINE_TYPES.get(line.lineType)
+    for position, line in enumerate(shipment.salesShipmentLines):
+        moves_goods, place = _SHIPMENT_LINE_TYPES.get(line.lineType), f"salesShipment.salesShipmentLines.{position}"
         if moves_goods is None:
-            raise ContractDrift("UNKNOWN_STATUS", f"shipment {shipment.number} has a line of the unknown type {line.lineType!r}", remedy="extend the connector's mapping")
+            problem = FieldProblem(f"{place}.lineType", "is not mapped")
+            detail = f"shipment {shipment.number} has a line of the unknown type {line.lineType!r}"
+            raise ContractDrift("UNKNOWN_STATUS", detail, remedy="extend the connector's mapping", fields=[problem])
+        if line.quantity < 0:
+            # A posted shipment that staff undo gets a second line with the quantity taken back.
+            problem = FieldProblem(f"{place}.quantity", "is negative: the shipment was undone")
+            raise Rejected("INVALID_BODY", f"shipment {shipment.number} was undone, at least partly", remedy="clear up with the warehouse what has left", fields=[problem])
+        if moves_goods and not line.lineObjectNumber:
+            problem = FieldProblem(f"{place}.lineObjectNumber", "is empty")
+            raise Rejected("INVALID_BODY", f"shipment {shipment.number} has a line without an item", remedy="correct the named field, then retry", fields=[problem])
         if not moves_goods or not line.quantity:
             continue
         line_id = _line_id(line.description2)

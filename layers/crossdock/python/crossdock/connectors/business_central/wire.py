@@ -12,9 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from crossdock.domain.model import ExactDecimal, plain
+from crossdock.domain.model import ExactDecimal, Instant, plain
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
 """An unset reference."""
@@ -31,6 +31,7 @@ Text35 = Annotated[str, _text(35)]
 Text50 = Annotated[str, _text(50)]
 Text80 = Annotated[str, _text(80)]
 Text100 = Annotated[str, _text(100)]
+Sequence32 = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 # ------------------------------------------------------------------ what it sends
@@ -82,24 +83,24 @@ class SalesInvoice(Inbound):
     totalAmountIncludingTax: ExactDecimal
     totalTaxAmount: ExactDecimal
     status: str
-    lastModifiedDateTime: AwareDatetime
+    lastModifiedDateTime: Instant
     salesInvoiceLines: tuple[SalesInvoiceLine, ...] = ()
 
 
 class SalesShipmentLine(Inbound):
-    sequence: int
+    sequence: Sequence32
     lineType: str
-    lineObjectNumber: str
-    description: str
-    description2: str
+    lineObjectNumber: Code20
+    description: Text100
+    description2: Text50
     quantity: ExactDecimal
 
 
 class SalesShipment(Inbound):
-    number: str
-    externalDocumentNumber: str
-    orderNumber: str
-    lastModifiedDateTime: AwareDatetime
+    number: Annotated[Code20, StringConstraints(min_length=1)]
+    externalDocumentNumber: Text35
+    orderNumber: Code20
+    lastModifiedDateTime: Instant
     salesShipmentLines: tuple[SalesShipmentLine, ...]
 
 
@@ -111,7 +112,7 @@ class PolledShipment(Inbound):
     """
 
     salesShipment: SalesShipment
-    locationCodes: dict[int, str]
+    locationCodes: dict[Sequence32, Code10]
 
 
 class OpenOrderLine(Inbound):
@@ -147,7 +148,7 @@ class Location(Inbound):
 
 class Token(Inbound):
     access_token: Annotated[str, StringConstraints(min_length=1)]
-    expires_in: int
+    expires_in: Annotated[int, Field(ge=0, le=10**7)]
 
 
 class ErrorDetail(Inbound):

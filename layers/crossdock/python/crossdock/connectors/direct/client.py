@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import NoReturn
 
 from crossdock.connectors.direct import mapping
 from crossdock.domain import strict_json
 from crossdock.domain.commands import Intent, Receipt
-from crossdock.domain.connector import ConnectionContext, Occurrence, PollResult, PriceQuestion, Translation
+from crossdock.domain.connector import ConnectionContext, Known, Occurrence, PollResult, PriceQuestion, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, NeedsPerson
 from crossdock.domain.events import OrderPlaced
-from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
@@ -23,22 +20,12 @@ from crossdock.domain.stock import StockReading
 TOPIC = "orders/submit"
 
 
-@cache
-def _manifest() -> ConnectorManifest:
-    import yaml  # only whoever asks for the manifest pays for it
-
-    return ConnectorManifest.model_validate(yaml.safe_load(Path(__file__).with_name("manifest.yaml").read_text(encoding="utf-8")))
-
-
 class DirectConnector:
     """Implements ``domain.connector.Connector`` for POST /v1/orders."""
 
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
-
-    @property
-    def manifest(self) -> ConnectorManifest:
-        return _manifest()
+        self.manifest = context.manifest
 
     def translate(self, delivery: Delivery) -> Translation:
         if delivery.topic != TOPIC:
@@ -55,7 +42,7 @@ class DirectConnector:
     def look_up(self, intent: Intent) -> Receipt | None:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:  # noqa: ARG002 - the port's signature
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
     def credit(self, account: str) -> CreditStanding | None:  # noqa: ARG002 - the port's signature

@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from crossdock.domain.model import Instant
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(max_length=255)]
@@ -63,7 +65,7 @@ class SubmittedOrder(Closed):
 
     external_id: Key
     number: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
-    placed_at: AwareDatetime | None = None
+    placed_at: Instant | None = None
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
     account: Annotated[str, StringConstraints(min_length=1, max_length=60)]
     ship_to: SubmittedAddress

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -13,11 +11,10 @@ from pydantic import BaseModel
 from crossdock.connectors.shipbob import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelFulfillment, Intent, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import ConnectionContext, HttpAnswer, PollResult, PriceQuestion, Translation
+from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, PollResult, PriceQuestion, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected
-from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.model import rfc3339
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
@@ -29,19 +26,12 @@ MAX_PAGES = 400
 _Wire = TypeVar("_Wire", bound=BaseModel)
 
 
-@cache
-def _manifest() -> ConnectorManifest:
-    import yaml  # only whoever asks for the manifest pays for it
-
-    return ConnectorManifest.model_validate(yaml.safe_load(Path(__file__).with_name("manifest.yaml").read_text(encoding="utf-8")))
-
-
 class ShipBobConnector:
     """One ShipBob account and sales channel. Credentials: ``access_token`` (PAT), ``channel_id``."""
 
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
-        self.manifest = _manifest()
+        self.manifest = context.manifest
 
     # -- what ShipBob tells
     def translate(self, delivery: Delivery) -> Translation:
@@ -50,7 +40,7 @@ class ShipBobConnector:
             return Translation(ignored=ignored.reason)
         return Translation(mapping.occurrences_from_wire(delivery.topic, strict_json.loads(delivery.body), delivery.connection))
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:  # noqa: ARG002 - no webhook brings the same
         """Orders with a shipment that changed. There is no webhook for the acceptance of an order, and webhooks get lost."""
         if resource != "shipments":
             raise ValueError(f"ShipBob has no poll {resource!r}: the manifest names them")

@@ -56,28 +56,39 @@ def occurrences_from_wire(topic: str, value: object, connection: str) -> tuple[O
             remedy="declare the topic in manifest.yaml and map it, or ignore it with a reason",
         )
     shipments = _shipments_of(value, topic)
-    return tuple(_occurrence(_by_topic(topic, shipment, connection), shipment) for shipment in shipments)
+    return tuple(_occurrence(_by_topic(topic, shipment, connection, place), shipment) for place, shipment in shipments)
 
 
-def _shipments_of(value: object, topic: str) -> list[wire.Shipment]:
-    """ShipBob publishes no schema for webhook bodies: the shipment itself is usual, the whole order around it is possible."""
+def _shipments_of(value: object, topic: str) -> list[tuple[str, wire.Shipment]]:
+    """ShipBob publishes no schema for webhook bodies: the shipment itself is usual, the whole order around it is possible.
+
+    Each with where in the body it stands, as the beginning of its fields' paths."""
     if isinstance(value, dict) and "shipments" in value:
         order = wire.read(wire.Order, value)
-        found = [shipment for shipment in order.shipments if _known(shipment.status) in _EXPECTED[topic]]
+        placed = [(f"shipments.{position}.", shipment) for position, shipment in enumerate(order.shipments)]
+        found = [(place, shipment) for place, shipment in placed if _known(shipment.status, f"{place}status") in _EXPECTED[topic]]
         if not found:
             raise ContractDrift(
-                "UNKNOWN_STATUS", f"{topic} for order {order.id}, none of whose shipments is in such a state", remedy="compare the body with the vendor's documentation"
+                "UNKNOWN_STATUS",
+                f"{topic} for order {order.id}, none of whose shipments is in such a state",
+                remedy="compare the body with the vendor's documentation",
+                fields=[FieldProblem("shipments", f"none is in a state of {topic}")],
             )
         return found
     shipment = wire.read(wire.Shipment, value)
     if _known(shipment.status) not in _EXPECTED[topic]:
-        raise ContractDrift("UNKNOWN_STATUS", f"{topic} shows shipment {shipment.id} as {shipment.status}", remedy="compare the body with the vendor's documentation")
-    return [shipment]
+        raise ContractDrift(
+            "UNKNOWN_STATUS",
+            f"{topic} shows shipment {shipment.id} as {shipment.status}",
+            remedy="compare the body with the vendor's documentation",
+            fields=[FieldProblem("status", f"{shipment.status} is no state of {topic}")],
+        )
+    return [("", shipment)]
 
 
-def _by_topic(topic: str, shipment: wire.Shipment, connection: str) -> Fact:
+def _by_topic(topic: str, shipment: wire.Shipment, connection: str, place: str) -> Fact:
     if topic == "order.shipped":
-        return _dispatched(shipment, connection)
+        return _dispatched(shipment, connection, place)
     if topic == "order.shipment.delivered":
         return _delivered(shipment, connection)
     return _refused(shipment)
@@ -113,14 +124,19 @@ def _order_without_shipments(order: wire.Order) -> tuple[Occurrence, ...]:
     return (Occurrence(refused, order.created_date),)
 
 
-def _known(status: str) -> str:
+def _known(status: str, path: str = "status") -> str:
     if status not in _KNOWN:
-        raise _unknown_status(status)
+        raise _unknown_status(status, path)
     return status
 
 
-def _unknown_status(status: str) -> ContractDrift:
-    return ContractDrift("UNKNOWN_STATUS", f"ShipBob knows a status {status!r} that is not mapped", remedy="read the vendor's status reference and map it in mapping.py")
+def _unknown_status(status: str, path: str = "status") -> ContractDrift:
+    return ContractDrift(
+        "UNKNOWN_STATUS",
+        f"ShipBob knows a status {status!r} that is not mapped",
+        remedy="read the vendor's status reference and map it in mapping.py",
+        fields=[FieldProblem(path, "is not mapped")],
+    )
 
 
 def accepted(shipment: wire.Shipment) -> bool:
@@ -129,7 +145,7 @@ def accepted(shipment: wire.Shipment) -> bool:
         return True
     clock = shipment.estimated_fulfillment_date_status
     if clock is not None and clock not in _ACCEPTED | _NOT_ACCEPTED:
-        raise _unknown_status(clock)
+        raise _unknown_status(clock, "estimated_fulfillment_date_status")
     return shipment.status == "Processing" and clock in _ACCEPTED
 
 
@@ -162,7 +178,14 @@ def _left(shipment: wire.Shipment) -> datetime:
     return shipped or shipment.actual_fulfillment_date or _updated(shipment)
 
 
-def _dispatched(shipment: wire.Shipment, connection: str) -> ShipmentDispatched:
+def _dispatched(shipment: wire.Shipment, connection: str, place: str = "") -> ShipmentDispatched:
+    if not shipment.products:
+        raise Rejected(
+            "INVALID_BODY",
+            f"shipment {shipment.id} left with nothing in it",
+            remedy="look the shipment up in ShipBob",
+            fields=[FieldProblem(f"{place}products", "is empty")],
+        )
     tracking = shipment.tracking
     packages: tuple[Package, ...] = ()
     if tracking and (tracking.tracking_number or tracking.tracking_url or tracking.carrier):
@@ -173,21 +196,21 @@ def _dispatched(shipment: wire.Shipment, connection: str) -> ShipmentDispatched:
             connection=connection,
             external_id=str(shipment.id),
             part_reference=_part(shipment),
-            lines=tuple(_line(product, position) for position, product in enumerate(shipment.products)),
+            lines=tuple(_line(product, f"{place}products.{position}") for position, product in enumerate(shipment.products)),
             packages=packages,
             dispatched_at=_left(shipment),
         )
     )
 
 
-def _line(product: wire.ShippedProduct, position: int) -> ShippedLine:
+def _line(product: wire.ShippedProduct, place: str) -> ShippedLine:
     sku = product.reference_id or product.sku
     if not sku:
         raise Rejected(
             "INVALID_BODY",
             "a shipped product has neither reference_id nor sku",
             remedy="give the product a SKU in ShipBob",
-            fields=[FieldProblem(f"products.{position}.reference_id", "missing")],
+            fields=[FieldProblem(f"{place}.reference_id", "missing")],
         )
     if len({item.id for item in product.inventory_items}) != 1:
         # A bundle ships as its components: how many bundles that makes, the shipment does not say.
@@ -195,8 +218,13 @@ def _line(product: wire.ShippedProduct, position: int) -> ShippedLine:
             "UNEXPECTED_ANSWER",
             f"product {sku} shipped as {len(product.inventory_items)} different items: bundles are not supported",
             remedy="stock the article as one inventory item in ShipBob",
+            fields=[FieldProblem(f"{place}.inventory_items", f"holds {len(product.inventory_items)} different items")],
         )
-    return ShippedLine(sku=sku, quantity=Decimal(sum(item.quantity for item in product.inventory_items)))
+    quantity = sum(item.quantity for item in product.inventory_items)
+    if not quantity:
+        problem = FieldProblem(f"{place}.inventory_items", "have no quantity")
+        raise Rejected("INVALID_BODY", f"product {sku} shipped in no quantity", remedy="look the shipment up in ShipBob", fields=[problem])
+    return ShippedLine(sku=sku, quantity=Decimal(quantity))
 
 
 def _delivered(shipment: wire.Shipment, connection: str) -> ShipmentDelivered:

@@ -28,23 +28,32 @@ def _moment(value: object) -> object:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError("must carry a time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is before the year 1 or after 9999 in UTC") from error
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Reference = Annotated[str, StringConstraints(max_length=160)]
+"""Of what we gave it: ours are shorter. A longer one was made by somebody else."""
+Code = Annotated[str, StringConstraints(max_length=120)]
+Text = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class InventoryItem(Inbound):
     """``quantity`` is a count of stocked units, whatever unit was ordered."""
 
-    id: int
-    quantity: int
+    id: Id
+    quantity: Count
 
 
 class ShippedProduct(Inbound):
-    reference_id: str | None = None
+    reference_id: Code | None = None
     """The reference under which we ordered it: the receiver's SKU."""
-    sku: str | None = None
+    sku: Code | None = None
     inventory_items: list[InventoryItem]
 
 
@@ -54,18 +63,18 @@ class StatusDetail(Inbound):
 
 
 class Tracking(Inbound):
-    carrier: str | None = None
-    tracking_number: str | None = None
-    tracking_url: str | None = None
+    carrier: Text | None = None
+    tracking_number: Text | None = None
+    tracking_url: Text | None = None
     shipping_date: Moment | None = None
 
 
 class Shipment(Inbound):
     """Body of ``GET /shipment/{id}``, of the shipment webhooks, and inside an order."""
 
-    id: int
-    order_id: int
-    reference_id: str | None = None
+    id: Id
+    order_id: Id
+    reference_id: Reference | None = None
     """The reference we gave the order: our part id."""
     status: str
     status_details: list[StatusDetail] | None = None
@@ -81,9 +90,9 @@ class Shipment(Inbound):
 class Order(Inbound):
     """Body of ``GET /order/{id}`` and of the answer to ``POST /order``."""
 
-    id: int
-    reference_id: str | None = None
-    order_number: str | None = None
+    id: Id
+    reference_id: Reference | None = None
+    order_number: Code | None = None
     status: str
     created_date: Moment
     shipments: list[Shipment] = Field(default_factory=list)

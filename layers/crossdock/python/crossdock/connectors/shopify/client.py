@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from crossdock.connectors.shopify import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelOrder, ConfirmShipment, Intent, PublishStock, Receipt
-from crossdock.domain.connector import ConnectionContext, Occurrence, PollResult, PriceQuestion, Translation
+from crossdock.domain.connector import ConnectionContext, Known, Occurrence, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.events import Fact, OrderPlaced, OrderUpdated
-from crossdock.domain.manifest import ConnectorManifest
+from crossdock.domain.model import rfc3339
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
@@ -34,6 +31,13 @@ TIMEOUT_SECONDS = 15.0
 PAGE = 25
 STOCK_PAGE = 100
 STALE_TRIES = 3
+POLLED_ORDER = "poll.order"
+OVERLAP = timedelta(minutes=5)
+"""How much is read twice: clocks differ, and the search that finds changed orders lags behind."""
+HEAD_START = timedelta(seconds=30)
+"""A change so fresh is left to its webhook."""
+PAGES_PER_POLL = 10
+WHOLE_PER_POLL = 40
 _KEY_SPACE = uuid.UUID("6f0d2f7e-8d0a-5c6b-9d55-3a8a4f5b1c20")
 
 # Shopify's error codes that say: nothing was done, come again.
@@ -98,6 +102,36 @@ SET_QUANTITIES = """
 mutation CrossdockSetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
   inventorySetQuantities(input: $input) @idempotent(key: $key) { inventoryAdjustmentGroup { id } userErrors { code field message } }
 }"""
+CHANGED_ORDERS = """
+query CrossdockChangedOrders($query: String!, $after: String) {
+  orders(first: 50, after: $after, query: $query, sortKey: UPDATED_AT) { nodes { id updatedAt } pageInfo { hasNextPage endCursor } }
+}"""
+WHOLE_ORDER = """
+query CrossdockWholeOrder($id: ID!, $after: String) {
+  order(id: $id) {
+    id name createdAt updatedAt cancelledAt cancelReason currencyCode taxesIncluded email note poNumber
+    totalPriceSet { shopMoney { amount } }
+    customer { id firstName lastName email }
+    purchasingEntity { ... on PurchasingCompany { company { id } location { id } } }
+    shippingAddress { ...CrossdockAddress }
+    billingAddress { ...CrossdockAddress }
+    shippingLines(first: 5, includeRemovals: true) {
+      nodes {
+        title code isRemoved originalPriceSet { shopMoney { amount } } taxLines { priceSet { shopMoney { amount } } }
+        discountAllocations { allocatedAmountSet { shopMoney { amount } } }
+      }
+    }
+    lineItems(first: 25, after: $after) {
+      nodes {
+        id sku title name quantity requiresShipping isGiftCard variant { id } lineItemGroup { id } customAttributes { key value }
+        originalUnitPriceSet { shopMoney { amount } } taxLines { priceSet { shopMoney { amount } } }
+        discountAllocations { allocatedAmountSet { shopMoney { amount } } }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}
+fragment CrossdockAddress on MailingAddress { firstName lastName name company address1 address2 city zip province provinceCode countryCodeV2 phone }"""
 LOCATIONS = """
 query CrossdockLocations($after: String) {
   locations(first: 50, after: $after) { nodes { id isActive } pageInfo { hasNextPage endCursor } }
@@ -112,17 +146,11 @@ query CrossdockOnHand($id: ID!, $first: Int!, $after: String) {
 }"""
 
 
-@cache
-def _manifest() -> ConnectorManifest:
-    text = (Path(__file__).parent / "manifest.yaml").read_text(encoding="utf-8")
-    return ConnectorManifest.model_validate(yaml.safe_load(text))
-
-
 class ShopifyConnector:
     """One shop, as one connection uses it. ``base_url`` is ``https://<shop>.myshopify.com``."""
 
     def __init__(self, context: ConnectionContext) -> None:
-        self.manifest = _manifest()
+        self.manifest = context.manifest
         self._context = context
         self._url = f"{context.base_url.rstrip('/')}/admin/api/{self.manifest.api_version}/graphql.json"
 
@@ -137,6 +165,8 @@ class ShopifyConnector:
         body = strict_json.loads(delivery.body)
         connection = self._context.connection
         try:
+            if topic == POLLED_ORDER:
+                return self._found_by_poll(wire.PolledOrder.model_validate(body))
             if topic == "orders/cancelled":
                 cancelled = wire.CancelledOrder.model_validate(body)
                 return _one(mapping.cancellation_from_wire(cancelled, connection=connection), cancelled.cancelled_at)
@@ -148,8 +178,58 @@ class ShopifyConnector:
             return _one(OrderPlaced(order=order), placed.created_at)
         return _one(OrderUpdated(order=order), placed.updated_at)
 
-    def poll(self, resource: str, cursor: str | None) -> PollResult:
-        raise _unsupported(f"the resource {resource!r} since {cursor}")
+    def _found_by_poll(self, found: wire.PolledOrder) -> Translation:
+        """What each webhook would have told: that it was placed, and how it stands. Whoever knows that already takes no notice."""
+        connection = self._context.connection
+        order = mapping.order_from_wire(wire.Order.model_validate(mapping.polled_from_wire(found)), connection=connection)
+        placed = Occurrence(OrderPlaced(order=order), found.createdAt)
+        if found.cancelledAt is not None:
+            return Translation((placed, Occurrence(mapping.polled_cancellation_from_wire(found, connection=connection), found.cancelledAt)))
+        return Translation((placed, Occurrence(OrderUpdated(order=order), found.updatedAt)) if found.updatedAt > found.createdAt else (placed,))
+
+    def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:
+        """Orders changed since, of which no webhook has told. https://shopify.dev/docs/api/admin-graphql/latest/queries/orders
+
+        The cursor is the moment up to which everything has been read; with a ``>`` before it when there was more than one poll takes.
+        """
+        if resource != "orders":
+            raise _unsupported(f"the resource {resource!r}")
+        now = self._context.clock.now()
+        if cursor is None:
+            return PollResult((), rfc3339(now))  # what was there before this connection is not its business
+        since = datetime.fromisoformat(cursor.removeprefix(">"))
+        until = now - HEAD_START
+        items: list[PolledItem] = []
+        reached = since
+        for changed in self._changed_orders(since if cursor.startswith(">") else since - OVERLAP, until):
+            if changed is None or len(items) == WHOLE_PER_POLL:
+                return PollResult(tuple(items), f">{rfc3339(reached)}", more=True)
+            reached = changed.updatedAt
+            version = rfc3339(changed.updatedAt)
+            key = f"{mapping.number_of(changed.id)}@{version}"
+            if not known(mapping.order_id_of(self._context.connection, changed.id), version, POLLED_ORDER, key):
+                items.append(PolledItem(key=key, topic=POLLED_ORDER, body=json.dumps(self._whole_order(changed.id), separators=(",", ":")).encode()))
+        return PollResult(tuple(items), rfc3339(max(since, until)))
+
+    def _changed_orders(self, since: datetime, until: datetime) -> Iterator[wire.ChangedOrder | None]:
+        """The oldest change first; None at the end when there is more."""
+        query, after = f"updated_at:>='{rfc3339(since)}' AND updated_at:<='{rfc3339(until)}'", None
+        for _ in range(PAGES_PER_POLL):
+            page = _understood(wire.ChangedOrders, self._ask(CHANGED_ORDERS, {"query": query, "after": after}).get("orders"), "orders")
+            yield from page.nodes
+            if not page.pageInfo.hasNextPage:
+                return
+            after = page.pageInfo.endCursor
+        yield None
+
+    def _whole_order(self, gid: str) -> dict[str, Any]:
+        whole: dict[str, Any] = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": None}).get("order"), gid)
+        page = _understood(wire.PolledPage, whole.get("lineItems"), "order.lineItems").pageInfo
+        while page.hasNextPage:
+            more = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": page.endCursor}).get("order"), gid)["lineItems"]
+            whole["lineItems"]["nodes"] += more["nodes"]
+            page = _understood(wire.PolledPage, more, "order.lineItems").pageInfo
+        return whole
 
     # ------------------------------------------------------------------------------------------------ out
     def execute(self, intent: Intent) -> Receipt:

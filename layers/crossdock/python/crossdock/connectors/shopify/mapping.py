@@ -19,7 +19,8 @@ from crossdock.domain.address import Address
 from crossdock.domain.customer import Customer
 from crossdock.domain.errors import FieldProblem, Rejected
 from crossdock.domain.events import OrderCancelled
-from crossdock.domain.model import key_part, rfc3339
+from crossdock.domain.key import key_part
+from crossdock.domain.model import rfc3339
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.quantity import Quantity
@@ -30,6 +31,8 @@ UNIT_PROPERTIES = frozenset({"unit", "_unit", "uom", "_uom"})
 STAFF_NOTE_CHARACTERS = 255
 _UNIT = re.compile(r"^[A-Z0-9]{1,10}$")
 _FINEST_PRICE = Decimal("0.0001")
+_MOST = Decimal(10**14)
+"""What one line may be worth: 500 of them, their tax and the freight then still add up exactly."""
 
 
 def number_of(gid: str) -> str:
@@ -77,6 +80,13 @@ def line_from_wire(line: wire.LineItem, index: int, *, currency: str, taxes_incl
     discount = sum((allocation.amount for allocation in line.discount_allocations), Decimal(0))
     tax = sum((tax.price for tax in line.tax_lines), Decimal(0))
     unit_price = line.price
+    place, worth = f"line_items.{index}", line.price * line.quantity
+    if worth >= _MOST:
+        raise _adds_up_to_nothing(f"{place}.quantity", "times price is more than can be held exactly")
+    if discount > worth:
+        raise _adds_up_to_nothing(f"{place}.discount_allocations", "is more than the line is worth")
+    if tax >= _MOST or (taxes_included and tax > worth - discount):
+        raise _adds_up_to_nothing(f"{place}.tax_lines", "is more than can be inside the price")
     if taxes_included:
         unit_price, discount = net_of_tax(line.price, line.quantity, discount, tax)
     number = number_of(line.admin_graphql_api_id)
@@ -145,6 +155,86 @@ def address_from_wire(address: wire.Address | None, *, email: str = "") -> Addre
     )
 
 
+def polled_from_wire(order: wire.PolledOrder) -> dict[str, object]:
+    """The order in the words of its webhook, so that one mapping decides what it means, whichever way it came."""
+    buyer = order.purchasingEntity
+    company = None if buyer is None or buyer.company is None else {"id": number_of(buyer.company.id), "location_id": number_of(buyer.location.id) if buyer.location else None}
+    return {
+        "admin_graphql_api_id": order.id,
+        "name": order.name,
+        "created_at": order.createdAt,
+        "updated_at": order.updatedAt,
+        "currency": order.currencyCode,
+        "taxes_included": order.taxesIncluded,
+        "total_price": order.totalPriceSet.shopMoney.amount,
+        "email": order.email,
+        "note": order.note,
+        "po_number": order.poNumber,
+        "customer": None
+        if order.customer is None
+        else {
+            "admin_graphql_api_id": order.customer.id,
+            "email": order.customer.email,
+            "first_name": order.customer.firstName,
+            "last_name": order.customer.lastName,
+        },
+        "company": company,
+        "shipping_address": _polled_address(order.shippingAddress),
+        "billing_address": _polled_address(order.billingAddress),
+        "line_items": [
+            {
+                "admin_graphql_api_id": line.id,
+                "sku": line.sku,
+                "title": line.title,
+                "name": line.name,
+                "quantity": line.quantity,
+                "price": line.originalUnitPriceSet.shopMoney.amount,
+                "requires_shipping": line.requiresShipping,
+                "gift_card": line.isGiftCard,
+                "variant_id": None if line.variant is None else number_of(line.variant.id),
+                "sales_line_item_group_id": None if line.lineItemGroup is None else number_of(line.lineItemGroup.id),
+                "properties": [{"name": pair.key, "value": pair.value} for pair in line.customAttributes],
+                **_polled_amounts(line),
+            }
+            for line in order.lineItems.nodes
+        ],
+        "shipping_lines": [
+            {"title": line.title, "code": line.code, "price": line.originalPriceSet.shopMoney.amount, "is_removed": line.isRemoved, **_polled_amounts(line)}
+            for line in order.shippingLines.nodes
+        ],
+    }
+
+
+def polled_cancellation_from_wire(order: wire.PolledOrder, *, connection: str) -> OrderCancelled:
+    return OrderCancelled(order_id=order_id_of(connection, order.id), reason=(order.cancelReason or "").lower(), cancelled_at=order.cancelledAt or order.updatedAt)
+
+
+def _polled_amounts(line: wire.PolledLine | wire.PolledShippingLine) -> dict[str, object]:
+    return {
+        "tax_lines": [{"price": tax.priceSet.shopMoney.amount} for tax in line.taxLines],
+        "discount_allocations": [{"amount": allocation.allocatedAmountSet.shopMoney.amount} for allocation in line.discountAllocations],
+    }
+
+
+def _polled_address(address: wire.PolledAddress | None) -> dict[str, object] | None:
+    if address is None:
+        return None
+    return {
+        "first_name": address.firstName,
+        "last_name": address.lastName,
+        "name": address.name,
+        "company": address.company,
+        "address1": address.address1,
+        "address2": address.address2,
+        "city": address.city,
+        "zip": address.zip,
+        "province": address.province,
+        "province_code": address.provinceCode,
+        "country_code": address.countryCodeV2,
+        "phone": address.phone,
+    }
+
+
 def cancellation_from_wire(order: wire.CancelledOrder, *, connection: str) -> OrderCancelled:
     return OrderCancelled(
         order_id=order_id_of(connection, order.admin_graphql_api_id),
@@ -165,7 +255,14 @@ def _freight(order: wire.Order) -> tuple[Decimal, Decimal]:
         if not line.is_removed:
             gross += line.price - sum((allocation.amount for allocation in line.discount_allocations), Decimal(0))
             tax += sum((tax_line.price for tax_line in line.tax_lines), Decimal(0))
-    return (gross - tax if order.taxes_included else gross), tax
+    net = gross - tax if order.taxes_included else gross
+    if net < 0 or gross >= _MOST or tax >= _MOST:
+        raise _adds_up_to_nothing("shipping_lines", "have more discount or tax than price, or more than can be held exactly")
+    return net, tax
+
+
+def _adds_up_to_nothing(path: str, problem: str) -> Rejected:
+    return Rejected("INVALID_BODY", f"{path} {problem}", remedy="correct the named field and redrive", fields=[FieldProblem(path, problem)])
 
 
 def _shipping_method(order: wire.Order) -> str:

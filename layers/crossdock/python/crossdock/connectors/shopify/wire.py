@@ -13,10 +13,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-Gid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/[A-Za-z]+/[0-9]+(\?.*)?$")]
-OrderGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/Order/[0-9]+$")]
-LineItemGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/LineItem/[0-9]+$")]
+from crossdock.domain.model import Instant
+
+Gid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/[A-Za-z]{1,60}/[0-9]{1,20}(\?.{0,100})?$")]
+OrderGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/Order/[0-9]{1,20}$")]
+LineItemGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/LineItem/[0-9]{1,20}$")]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+CountryCode = Annotated[str, StringConstraints(pattern=r"^\s*([A-Za-z]{2})?\s*$")]
+Id = Annotated[int, Field(ge=0, lt=10**20)]
+Email = Annotated[str, StringConstraints(max_length=200)]
+HalfName = Annotated[str, StringConstraints(max_length=127)]
+"""First and last name together fit where one name fits."""
+Line = Annotated[str, StringConstraints(max_length=255)]
+Text = Annotated[str, StringConstraints(max_length=1000)]
 
 
 def _exact(value: object) -> object:
@@ -26,8 +35,8 @@ def _exact(value: object) -> object:
     return value
 
 
-Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, lt=10**15)]
-"""Never negative: refunds and discounts have fields of their own."""
+Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=15, decimal_places=6)]
+"""Never negative: refunds and discounts have fields of their own. Short enough that any line of them multiplies and adds up exactly."""
 
 
 class Inbound(BaseModel):
@@ -44,32 +53,32 @@ class Outbound(BaseModel):
 
 # ------------------------------------------------------------------------------------------------ webhook bodies
 class Address(Inbound):
-    first_name: str | None = None
-    last_name: str | None = None
-    name: str | None = None
-    company: str | None = None
-    address1: str | None = None
-    address2: str | None = None
-    city: str | None = None
-    zip: str | None = None
-    province: str | None = None
-    province_code: str | None = None
-    country_code: str | None = None
-    phone: str | None = None
+    first_name: HalfName | None = None
+    last_name: HalfName | None = None
+    name: Line | None = None
+    company: Line | None = None
+    address1: Line | None = None
+    address2: Line | None = None
+    city: Line | None = None
+    zip: Line | None = None
+    province: Line | None = None
+    province_code: Line | None = None
+    country_code: CountryCode | None = None
+    phone: Line | None = None
 
 
 class Customer(Inbound):
     admin_graphql_api_id: Gid
-    email: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
+    email: Email | None = None
+    first_name: Line | None = None
+    last_name: Line | None = None
 
 
 class Company(Inbound):
     """Of a business buyer; Shopify gives the numbers only."""
 
-    id: int | None = None
-    location_id: int | None = None
+    id: Id | None = None
+    location_id: Id | None = None
 
 
 class TaxLine(Inbound):
@@ -87,16 +96,16 @@ class LineProperty(Inbound):
 
 class LineItem(Inbound):
     admin_graphql_api_id: LineItemGid
-    sku: str | None = None
+    sku: Annotated[str, StringConstraints(max_length=120)] | None = None
     title: str = ""
     name: str = ""
-    quantity: Annotated[int, Field(gt=0, strict=True)]
+    quantity: Annotated[int, Field(gt=0, lt=10**9, strict=True)]
     price: Amount
     """Of one piece, before discounts."""
     requires_shipping: bool = True
     gift_card: bool = False
-    variant_id: int | None = None
-    sales_line_item_group_id: int | None = None
+    variant_id: Id | None = None
+    sales_line_item_group_id: Id | None = None
     tax_lines: list[TaxLine] = Field(default_factory=list)
     discount_allocations: list[DiscountAllocation] = Field(default_factory=list)
     """The line's share of every discount, of the line and of the order."""
@@ -116,21 +125,21 @@ class Order(Inbound):
     """Body of orders/create and orders/updated."""
 
     admin_graphql_api_id: OrderGid
-    name: Annotated[str, StringConstraints(min_length=1)]
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    name: Annotated[Line, StringConstraints(min_length=1)]
+    created_at: Instant
+    updated_at: Instant
     currency: CurrencyCode
     taxes_included: bool = False
     total_price: Amount
-    email: str | None = None
-    contact_email: str | None = None
+    email: Email | None = None
+    contact_email: Email | None = None
     note: str | None = None
-    po_number: str | None = None
+    po_number: Text | None = None
     customer: Customer | None = None
     company: Company | None = None
     shipping_address: Address | None = None
     billing_address: Address | None = None
-    line_items: Annotated[list[LineItem], Field(min_length=1)]
+    line_items: Annotated[list[LineItem], Field(min_length=1, max_length=500)]
     shipping_lines: list[ShippingLine] = Field(default_factory=list)
 
 
@@ -138,8 +147,8 @@ class CancelledOrder(Inbound):
     """What matters in the body of orders/cancelled."""
 
     admin_graphql_api_id: OrderGid
-    cancelled_at: AwareDatetime
-    cancel_reason: str | None = None
+    cancelled_at: Instant
+    cancel_reason: Text | None = None
 
 
 # ------------------------------------------------------------------------------------------------ GraphQL answers
@@ -184,6 +193,131 @@ class UserError(Inbound):
 class PageInfo(Inbound):
     hasNextPage: bool
     endCursor: str | None = None
+
+
+class ShopMoney(Inbound):
+    amount: Amount
+
+
+class MoneyBag(Inbound):
+    shopMoney: ShopMoney
+
+
+class PolledAddress(Inbound):
+    firstName: HalfName | None = None
+    lastName: HalfName | None = None
+    name: Line | None = None
+    company: Line | None = None
+    address1: Line | None = None
+    address2: Line | None = None
+    city: Line | None = None
+    zip: Line | None = None
+    province: Line | None = None
+    provinceCode: Line | None = None
+    countryCodeV2: CountryCode | None = None
+    phone: Line | None = None
+
+
+class PolledCustomer(Inbound):
+    id: Gid
+    firstName: Line | None = None
+    lastName: Line | None = None
+    email: Email | None = None
+
+
+class GivenId(Inbound):
+    id: Gid
+
+
+class Purchaser(Inbound):
+    """Of a private buyer both are absent: the fragment asks for companies only."""
+
+    company: GivenId | None = None
+    location: GivenId | None = None
+
+
+class PolledTaxLine(Inbound):
+    priceSet: MoneyBag
+
+
+class PolledAllocation(Inbound):
+    allocatedAmountSet: MoneyBag
+
+
+class Attribute(Inbound):
+    key: str
+    value: str | None = None
+
+
+class PolledLine(Inbound):
+    id: LineItemGid
+    sku: Annotated[str, StringConstraints(max_length=120)] | None = None
+    title: str = ""
+    name: str = ""
+    quantity: Annotated[int, Field(gt=0, lt=10**9, strict=True)]
+    requiresShipping: bool = True
+    isGiftCard: bool = False
+    variant: GivenId | None = None
+    lineItemGroup: GivenId | None = None
+    originalUnitPriceSet: MoneyBag
+    taxLines: list[PolledTaxLine] = Field(default_factory=list)
+    discountAllocations: list[PolledAllocation] = Field(default_factory=list)
+    customAttributes: list[Attribute] = Field(default_factory=list)
+
+
+class PolledShippingLine(Inbound):
+    title: str | None = None
+    code: str | None = None
+    isRemoved: bool = False
+    originalPriceSet: MoneyBag
+    taxLines: list[PolledTaxLine] = Field(default_factory=list)
+    discountAllocations: list[PolledAllocation] = Field(default_factory=list)
+
+
+class PolledLines(Inbound):
+    nodes: Annotated[list[PolledLine], Field(min_length=1, max_length=500)]
+
+
+class PolledShippingLines(Inbound):
+    nodes: list[PolledShippingLine]
+
+
+class PolledOrder(Inbound):
+    """An order as the Admin API tells it, with all its lines."""
+
+    id: OrderGid
+    name: Annotated[Line, StringConstraints(min_length=1)]
+    createdAt: Instant
+    updatedAt: Instant
+    cancelledAt: Instant | None = None
+    cancelReason: Text | None = None
+    currencyCode: CurrencyCode
+    taxesIncluded: bool = False
+    totalPriceSet: MoneyBag
+    email: Email | None = None
+    note: str | None = None
+    poNumber: Text | None = None
+    customer: PolledCustomer | None = None
+    purchasingEntity: Purchaser | None = None
+    shippingAddress: PolledAddress | None = None
+    billingAddress: PolledAddress | None = None
+    lineItems: PolledLines
+    shippingLines: PolledShippingLines
+
+
+class PolledPage(Inbound):
+    nodes: list[dict[str, Any]]
+    pageInfo: PageInfo
+
+
+class ChangedOrder(Inbound):
+    id: OrderGid
+    updatedAt: Instant
+
+
+class ChangedOrders(Inbound):
+    nodes: list[ChangedOrder]
+    pageInfo: PageInfo
 
 
 class Identified(Inbound):
