@@ -43,7 +43,7 @@ def no_shared_export(template: Mapping[str, Any]) -> list[str]:
 
 
 def exact_permissions(root: Path, templates: Mapping[str, Mapping[str, Any]], say: Callable[[str], None]) -> list[str]:
-    """Every integration may do what it needs and nothing else, and no statement reaches into another stack (docs/decisions/0106-permissions-are-proven.md)."""
+    """Every integration may do what it needs and nothing else, and no statement reaches into another stack (docs/decisions/0107-permissions-are-proven.md)."""
     code = Code(root)
     problems, table = check.all_of(templates, {function: code.calls(function) for function in code.functions})
     for line in table:

@@ -123,7 +123,6 @@ class TenantStack(Stack):
             stages=self.stages,
             heartbeat=self.workers["watch_deadlines"],
             collector=self.workers["index_dead_letters"],
-            workers=list(self.workers.values()),
             api=self.api.api,
             order=self.workflow.order,
         )
@@ -275,6 +274,7 @@ class TenantStack(Stack):
         allow, records = self._allow, ["CROSSDOCK_STATE_TABLE", "CROSSDOCK_AUDIT_TABLE"]
         watch = self._worker(
             "watch_deadlines",
+            memory=256,
             environment=[
                 *records,
                 "CROSSDOCK_INBOUND_QUEUE_URL",
@@ -294,9 +294,9 @@ class TenantStack(Stack):
         )
         for worker in (self.workers["apply_event"], watch):
             allow.accept_executions(worker.policy, self.workflow)
-        self.bus.every_minute("WatchEveryMinute", watch.function)
         collect = self._worker(
             "index_dead_letters",
+            memory=256,
             environment=[*records, "CROSSDOCK_INBOUND_DLQ_URL", "CROSSDOCK_WORK_DLQ_URL", "CROSSDOCK_OUTBOUND_DLQ_URL"],
             permissions=[
                 allow.state("GetItem", "PutItem", "UpdateItem"),
@@ -304,7 +304,7 @@ class TenantStack(Stack):
                 allow.look_into(*(stage.dead_letters for stage in self.stages)),
             ],
         )
-        self.bus.every_minute("CollectEveryMinute", collect.function)
+        self.bus.every_minute(watch.function, collect.function)
 
     def _build_edges(self) -> None:
         """What the API calls."""

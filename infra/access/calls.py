@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 PORTS = "crossdock.domain.ports"
+SERVICES = "crossdock.flows.services.Services"
 SETTINGS = "crossdock.aws.settings.Settings"
 QUEUES = ("inbound", "work", "outbound")
 
@@ -91,6 +92,7 @@ class Code:
     def __init__(self, root: Path) -> None:
         self._modules = _read(root)
         self._fields: dict[tuple[str, str], Values] = {}
+        self._calls: dict[str, dict[Call, str]] = {}
         self._given: dict[tuple[str, str], list[tuple[ast.expr, Scope]]] = {}
 
     @cached_property
@@ -100,9 +102,9 @@ class Code:
     @cached_property
     def ports(self) -> frozenset[str]:
         """The names under which flows reach the outside; a call behind one of them that cannot be followed is an error here."""
-        found = self.definition("crossdock.flows.services.Services")
+        found = self.definition(SERVICES)
         if found is None or not isinstance(found[1], ast.ClassDef):
-            raise UnreadableCode("crossdock.flows.services.Services is gone: where do flows find their ports now?")
+            raise UnreadableCode(f"{SERVICES} is gone: where do flows find their ports now?")
         names = {
             statement.target.id: self.annotated(found[0], statement.annotation)
             for statement in found[1].body
@@ -112,9 +114,11 @@ class Code:
 
     def calls(self, function: str) -> dict[Call, str]:
         """Every call that the function can come to, with one road to it."""
-        found = _Walk(self)
-        found.enter(f"functions.{function}.handler.handler", {}, ())
-        return dict(sorted(found.calls.items()))
+        if function not in self._calls:
+            found = _Walk(self)
+            found.enter(f"functions.{function}.handler.handler", {}, ())
+            self._calls[function] = dict(sorted(found.calls.items()))
+        return self._calls[function]
 
     # -- names
 
@@ -304,6 +308,8 @@ class Code:
             everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
             for parameter in everything:
                 bound[parameter.arg] = self.annotated(module, parameter.annotation)
+                if parameter.annotation is None and parameter.arg == "services":  # a lambda says no types; everywhere else they are written
+                    bound[parameter.arg] = frozenset({f"class:{SERVICES}"})
             if each is function:
                 positional = [*arguments.posonlyargs, *arguments.args]
                 defaults = [*zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True)]
@@ -472,7 +478,7 @@ class _Walk:
             return
         self._seen.add(key)
         here = (*road, full.removeprefix("crossdock.").removeprefix("functions."))
-        bound = self._code.bindings(module, owner, definition, given) if isinstance(definition, ast.FunctionDef | ast.Lambda) else dict(given)
+        bound = self._code.bindings(module, owner, definition, given)
         _Body(self, self._code, Scope(module, owner, bound), here).visit_inside(definition)
 
     def record(self, service: str, operation: str, settings: set[str], where: str, road: tuple[str, ...]) -> None:

@@ -125,6 +125,7 @@ class Stack:
         self.template = template
         self.resources: Mapping[str, Any] = template["Resources"]
         self._resolved: dict[str, dict[str, Any]] = {}
+        self._read: dict[str, list[Statement]] = {}
         self._guards: dict[str, list[Statement]] = {}
         self._granting: dict[Request, list[frozenset[Grant]]] = {}
 
@@ -193,12 +194,16 @@ class Stack:
 
     @cached_property
     def statements(self) -> list[Statement]:
-        found = [statement for name in self.resources for statement in self._statements_of(name)]
-        read = {statement.place for statement in found}
-        for place in _places_of_statements(self.resources):
-            if place not in read:
-                raise UnreadablePolicy(f"{self.name}: the policy at {'/'.join(map(str, place))} is not read")
-        return found
+        return [statement for name in self.resources for statement in self._read_in(name)]
+
+    def _read_in(self, name: str) -> list[Statement]:
+        if name not in self._read:
+            self._read[name] = list(self._statements_of(name))
+            read = {statement.place for statement in self._read[name]}
+            for place in _places_of_statements(self.resources[name], (name,)):
+                if place not in read:
+                    raise UnreadablePolicy(f"{self.name}: the policy at {'/'.join(map(str, place))} is not read")
+        return self._read[name]
 
     def _statements_of(self, name: str) -> Iterator[Statement]:
         kind, properties = self.resources[name]["Type"], self.properties(name)

@@ -60,11 +60,11 @@ class Bus(Construct):
                 )
             )
 
-    def every_minute(self, name: str, function: lambda_.IFunction) -> events.Rule:
-        """Call the function once a minute; a missed call is made good by the next one, so there is no retry."""
+    def every_minute(self, *functions: lambda_.IFunction) -> events.Rule:
+        """Call each function once a minute; a missed call is made good by the next one, so there is no retry."""
         return events.Rule(
             self,
-            name,
+            "EveryMinute",
             schedule=events.Schedule.rate(Duration.minutes(1)),
-            targets=[targets.LambdaFunction(function, retry_attempts=0, max_event_age=Duration.minutes(1))],
+            targets=[targets.LambdaFunction(function, retry_attempts=0, max_event_age=Duration.minutes(1)) for function in functions],
         )

@@ -79,6 +79,10 @@ class Worker(Construct):
             role=role.without_policy_updates(),
             environment={"POWERTOOLS_SERVICE_NAME": function_name, "POWERTOOLS_LOG_LEVEL": "INFO", **PLUGINS_OFF, **environment},
             log_group=self.log_group,
+            # The service's own lines (start, end, report of every call) are half of a log; its metrics tell the same.
+            logging_format=lambda_.LoggingFormat.JSON,
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
         )
         accept(
             self.function,

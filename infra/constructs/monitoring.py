@@ -32,7 +32,7 @@ class Watched:
 
 
 class Monitoring(Construct):
-    """Alarms over what cannot be seen from inside, one topic they speak to, one dashboard."""
+    """Alarms over what cannot be seen from inside, and one topic they speak to."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class Monitoring(Construct):
         stages: Sequence[StageQueue],
         heartbeat: Worker,
         collector: Worker,
-        workers: Sequence[Worker],
         api: apigateway.RestApi,
         order: sfn.StateMachine,
     ) -> None:
@@ -84,7 +83,6 @@ class Monitoring(Construct):
             Watched("order-workflow-failed", "The workflow of an order failed.", order.metric_failed(period=Duration.minutes(5), statistic="Sum"), threshold=1),
         )
         self._let_in_alarms()
-        self._build_dashboard(stages, workers, api, order)
 
     def _let_in_alarms(self) -> None:
         """A policy of its own takes the place of the topic's default one, which lets alarms in: without this they change their state and tell nobody."""
@@ -115,34 +113,6 @@ class Monitoring(Construct):
             alarm.add_alarm_action(actions.SnsAction(self.topic))
             alarm.add_ok_action(actions.SnsAction(self.topic))
             self._alarms.append(alarm)
-
-    def _build_dashboard(self, stages: Sequence[StageQueue], workers: Sequence[Worker], api: apigateway.RestApi, order: sfn.StateMachine) -> None:
-        minute = Duration.minutes(5)
-        board = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(24))
-        board.add_widgets(
-            cloudwatch.GraphWidget(
-                title="Orders", width=12, left=[order.metric_started(period=minute), order.metric_succeeded(period=minute)], right=[order.metric_failed(period=minute)]
-            ),
-            cloudwatch.GraphWidget(
-                title="API", width=12, left=[api.metric_count(period=minute)], right=[api.metric_client_error(period=minute), api.metric_server_error(period=minute)]
-            ),
-        )
-        board.add_widgets(
-            cloudwatch.GraphWidget(
-                title="Oldest message (s)", width=12, left=[stage.queue.metric_approximate_age_of_oldest_message(period=minute, label=stage.stage) for stage in stages]
-            ),
-            cloudwatch.GraphWidget(
-                title="Dead letters",
-                width=12,
-                left=[stage.dead_letters.metric_approximate_number_of_messages_visible(period=minute, label=stage.stage) for stage in stages],
-            ),
-        )
-        board.add_widgets(
-            cloudwatch.GraphWidget(title="Function errors", width=12, left=[worker.function.metric_errors(period=minute, label=worker.name) for worker in workers]),
-            cloudwatch.GraphWidget(
-                title="Function time p99", width=12, left=[worker.function.metric_duration(period=minute, statistic="p99", label=worker.name) for worker in workers]
-            ),
-        )
 
 
 def _visible(stage: StageQueue) -> cloudwatch.Metric:

@@ -18,7 +18,7 @@ from infra.constructs.findings import accept
 from infra.constructs.queues import StageQueue
 from infra.workflows import order, prepare
 
-# CloudWatch Logs' delivery API and X-Ray know no resources: AWS's own page on Step Functions logging prescribes "*".
+# CloudWatch Logs' delivery API knows no resources: AWS's own page on Step Functions logging prescribes "*".
 _LOG_DELIVERY = (
     "logs:CreateLogDelivery",
     "logs:GetLogDelivery",
@@ -29,7 +29,9 @@ _LOG_DELIVERY = (
     "logs:DescribeResourcePolicies",
     "logs:DescribeLogGroups",
 )
-_TRACING = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")
+
+
+NO_TRACING = "No X-Ray (docs/decisions/0106-no-tracing-service.md): log lines, audit entries and histories carry the order's id from end to end."
 
 
 class OrderWorkflow(Construct):
@@ -63,6 +65,8 @@ class OrderWorkflow(Construct):
             "Order",
             kind=sfn.StateMachineType.STANDARD,
             definition=order.definition(),
+            # The service keeps a Standard execution's whole history for 90 days: the log only tells what failed.
+            log_level=sfn.LogLevel.ERROR,
             substitutions={"PrepareMachine": self.prepare.state_machine_arn, "WorkQueueUrl": work.queue.queue_url},
             permissions=[
                 iam.PolicyStatement(sid="RunPrepare", actions=["states:StartSyncExecution"], resources=[self.prepare.state_machine_arn]),
@@ -70,9 +74,17 @@ class OrderWorkflow(Construct):
                 iam.PolicyStatement(sid="TenantKey", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
             ],
         )
+        accept(self.order, "AwsSolutions-SF1", "A Standard execution's every event stands in its own history, which is not billed; the log carries errors only.")
 
     def _machine(
-        self, name: str, *, kind: sfn.StateMachineType, definition: Mapping[str, Any], substitutions: Mapping[str, str], permissions: list[iam.PolicyStatement]
+        self,
+        name: str,
+        *,
+        kind: sfn.StateMachineType,
+        definition: Mapping[str, Any],
+        substitutions: Mapping[str, str],
+        permissions: list[iam.PolicyStatement],
+        log_level: sfn.LogLevel = sfn.LogLevel.ALL,
     ) -> sfn.StateMachine:
         stack = Stack.of(self)
         log_group = logs.LogGroup(
@@ -89,9 +101,9 @@ class OrderWorkflow(Construct):
             self,
             f"{name}Policy",
             roles=[role],
-            statements=[*permissions, iam.PolicyStatement(sid="LogAndTrace", actions=[*_LOG_DELIVERY, *_TRACING], resources=["*"])],
+            statements=[*permissions, iam.PolicyStatement(sid="Log", actions=[*_LOG_DELIVERY], resources=["*"])],
         )
-        accept(policy, "AwsSolutions-IAM5[Resource::*]", "CloudWatch Logs delivery and X-Ray have no resources to name; the actions are listed one by one.")
+        accept(policy, "AwsSolutions-IAM5[Resource::*]", "CloudWatch Logs delivery has no resources to name; the actions are listed one by one.")
         machine = sfn.StateMachine(
             self,
             name,
@@ -100,8 +112,9 @@ class OrderWorkflow(Construct):
             definition_body=sfn.DefinitionBody.from_string(json.dumps(definition)),
             definition_substitutions=dict(substitutions),
             role=role.without_policy_updates(),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ALL, include_execution_data=False),  # task tokens and orders stay out of logs
+            # Task tokens and orders stay out of logs.
+            logs=sfn.LogOptions(destination=log_group, level=log_level, include_execution_data=False),
         )
+        accept(machine, "AwsSolutions-SF2", NO_TRACING)
         machine.node.add_dependency(policy)
         return machine

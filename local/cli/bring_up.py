@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crossdock.bootstrap import load_manifest
 from crossdock.domain.manifest import ConnectorManifest, Role
 from crossdock.domain.tenant import TenantSpec
 from infra import tenant_files
@@ -154,7 +155,7 @@ def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorMa
             addresses = {setting: url for setting in manifest.settings if setting.endswith("_url")}
             if addresses:
                 entry["settings"] = addresses
-            if manifest.polls:
+            if any(poll.answers for poll in manifest.polls.values()):
                 entry["poll_seconds"] = 1
             connections[connection] = entry
         tenants[name] = {"connections": connections}
@@ -176,7 +177,10 @@ def _connect(run: LocalRun, state: RunState, wanted: Plan) -> None:
         if wanted.spec.connections[simulator.connection].role is Role.STOREFRONT:
             control.put(simulator.url, "/_adopt", adopt)
         if simulator.connection in hooks:
-            control.put(simulator.url, "/_webhook", {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET]})
+            # Subscribed to what is acted on, as one does at the vendor: what would only be ignored by name is paid for as well.
+            handled = load_manifest(wanted.spec.connections[simulator.connection].connector).handled
+            subscription = {"url": hooks[simulator.connection], "secret": value[simulator.connection][_WEBHOOK_SECRET], "topics": sorted(handled)}
+            control.put(simulator.url, "/_webhook", subscription)
 
 
 def _simulators_of(state: RunState, tenant: str) -> list[SimulatorState]:

@@ -644,11 +644,12 @@ def build_app(harness: Harness) -> Starlette:
     async def webhook(request: Request) -> Response:
         try:
             body = await _json_body(request)
-            target = Target(url=_text(body, "url"), secret=_text(body, "secret"))
+            topics = _texts(body, "topics")
+            target = Target(url=_text(body, "url"), secret=_text(body, "secret"), topics=topics)
             harness.listen(target)
         except ValueError as error:
             return _json({"error": str(error)}, 400)
-        return _json({"url": target.url})
+        return _json({"url": target.url, "topics": list(target.topics)})
 
     async def adopt(request: Request) -> Response:
         try:
@@ -721,6 +722,14 @@ def _text(body: Any, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} is missing")
     return value
+
+
+def _texts(body: dict[str, Any], key: str) -> tuple[str, ...]:
+    """A list of texts that may be left out."""
+    found = body.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ValueError(f"{key} is a list of texts")
+    return tuple(found)
 
 
 def _server(harness: Harness) -> uvicorn.Server:

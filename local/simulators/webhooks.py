@@ -28,10 +28,11 @@ Transport = Callable[[str, Mapping[str, str], bytes, float], int]
 
 @dataclass(frozen=True)
 class Target:
-    """Where webhooks go and the secret they are signed with."""
+    """Where webhooks go, the secret they are signed with, and the topics subscribed to (empty: all)."""
 
     url: str
     secret: str
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,12 @@ class WebhookSender:
     @property
     def target(self) -> Target | None:
         stored = self._settings.get("target")
-        return Target(url=stored["url"], secret=stored["secret"]) if stored and stored["url"] else None
+        return Target(url=stored["url"], secret=stored["secret"], topics=tuple(stored.get("topics", ()))) if stored and stored["url"] else None
 
     @target.setter
     def target(self, target: Target | None) -> None:
         with self._store.unit():
-            self._settings.put("target", {"url": target.url, "secret": target.secret} if target else {"url": ""})
+            self._settings.put("target", {"url": target.url, "secret": target.secret, "topics": list(target.topics)} if target else {"url": ""})
 
     def send(
         self,
@@ -113,11 +114,14 @@ class WebhookSender:
         """Queue one webhook in the present unit of work and answer its id; None when nobody listens.
 
         `body` is raw bytes or a JSON value. `headers` are those that stay the same over all attempts (topic, shop ...);
-        the simulator's `sign_webhook` adds the rest. `target` overrides the one set by the configuration or /_webhook.
+        the simulator's `sign_webhook` adds the rest. `target` overrides the one set by the configuration or /_webhook, and what that subscribed to.
         """
         to = target or self.target
         if to is None:
             self._count("unheard")
+            return None
+        if target is None and to.topics and topic not in to.topics:
+            self._count("unsubscribed")
             return None
         key = message_id or str(uuid.uuid4())
         now = self._clock.now().timestamp()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from crossdock.aws.audit import DynamoAudit
 from crossdock.domain.audit import GENESIS, AuditEntry, broken_links
@@ -57,6 +59,38 @@ def test_a_chain_that_everybody_writes_to_is_tried_again_later(account: Account,
 
     with pytest.raises(ConcurrentChange):
         note(audit)
+
+
+class AnswerLost:
+    """A client whose first write is carried out and not answered: it sends it again by itself, and hears of its own first try."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lost = False
+
+    @property
+    def dynamodb(self) -> Any:
+        return self
+
+    def query(self, **arguments: Any) -> Any:
+        return self._client.query(**arguments)
+
+    def put_item(self, **arguments: Any) -> Any:
+        answer = self._client.put_item(**arguments)
+        if self._lost:
+            return answer
+        self._lost = True
+        try:
+            return self._client.put_item(**arguments)
+        except ClientError as error:
+            error.response["ResponseMetadata"]["RetryAttempts"] = 1
+            raise
+
+
+def test_an_entry_whose_answer_was_lost_stands_once(account: Account) -> None:
+    entry = note(DynamoAudit(AnswerLost(account.clients.dynamodb), "audit"))  # type: ignore[arg-type]
+
+    assert DynamoAudit(account.clients, "audit").entries("shop-1") == [entry]
 
 
 def test_a_chain_of_many_pages_is_read_whole(account: Account) -> None:

@@ -142,8 +142,7 @@ def test_who_always_comes_second_gives_way_and_does_not_ask_for_ever() -> None:
     slow = Allowance("erp", workers.pace, budgets=Contended(), clock=workers.clock, sleep=lambda seconds: workers.clock.pass_by(seconds=max(seconds, 1)))
     assert slow.wait_seconds() >= 1
     with pytest.raises(RetryLater, match="RATE_BUDGET_SPENT"):
-        for _ in range(100):
-            slow.spend()
+        slow.spend()
     slow.pause(5)
 
 

@@ -275,3 +275,17 @@ def test_a_rejected_order_whose_workflow_is_gone_is_noticed_and_can_be_taken_bac
     exceptions.retry(world.the_exception("WORKFLOW_STOPPED").exception_id, actor="jo", services=world.services, letters=world.letters)
     world.run()
     assert (world.status(), world.open_codes(), world.balance().adds_up) == ("cancelled", [], True)
+
+
+def test_a_shipment_that_meets_a_stopped_workflow_is_noticed_within_minutes() -> None:
+    """Not only at the next deadline, an hour later: until then the order would be nobody's."""
+    world = World()
+    world.place()
+    world.run()
+    world.workflow.stop("shop-1")
+    world.tell("erp", world.dispatch("shop-1.1"))
+    world.run()
+    assert world.status() == "shipped"
+    world.later(rounds=1, minutes=2)
+    assert world.open_codes() == ["WORKFLOW_STOPPED"]
+    assert world.balance().adds_up

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.access import check, needs
+from infra.access.__main__ import main
 from infra.access.calls import Call, Code
 from infra.access.needs import Roads
 from infra.access.policies import ACCOUNT, Request, Stack, Statement, UnreadablePolicy, as_list, concerns, matches
@@ -39,7 +40,9 @@ def _with(stack: Stack, name: str, resource: Any) -> Stack:
     """The stack after a change of one resource's policy; what the names of the others are does not change by that."""
     resources = {other: each for other, each in stack.resources.items() if other != name} | ({name: resource} if resource is not None else {})
     changed = Stack(stack.name, {**stack.template, "Resources": resources})
-    vars(changed).update(arns=stack.arns, logical_ids=stack.logical_ids, _resolved={other: each for other, each in stack._resolved.items() if other != name})
+    vars(changed).update(arns=stack.arns, logical_ids=stack.logical_ids)
+    for kept in ("_resolved", "_read"):
+        setattr(changed, kept, {other: each for other, each in getattr(stack, kept).items() if other != name})
     # What the policy is not asked about is answered as before.
     asked = [statement for statement in stack.statements if statement.policy == name]
     changed._granting = {
@@ -117,6 +120,7 @@ def test_every_need_is_permitted_and_every_permission_is_needed(aws: Synthesis, 
 def test_whatever_is_removed_from_or_added_to_a_policy_is_noticed(aws: Synthesis, roads: Roads, changes: Callable[[Stack, Statement], Iterator[Change]]) -> None:
     stack = _stack(aws, "acme_industrial")
     wanted = needs.of(stack, roads)
+    assert check.check(stack, wanted).problems == ()
     assert check.check(_with(stack, stack.statements[0].policy, stack.resources[stack.statements[0].policy]), wanted).problems == ()
     unnoticed: list[str] = []
     tried: Counter[str] = Counter()
@@ -209,6 +213,24 @@ def test_a_function_that_unlearns_a_call_may_keep_neither_permission_nor_name(aw
     assert len(problems) == 2
     assert "reserve_stock is told work_queue_url" in problems[0]
     assert problems[1].startswith("unneeded: ReserveStock")
+
+
+def test_the_command_tells_the_verdict_of_every_stack(aws: Synthesis, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(aws.folder)]) == 0
+
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table] == ["stack", *(f"crossdock-{tenant.replace('_', '-')}" for tenant in TENANTS)]
+
+
+def test_a_problem_of_any_stack_ends_the_synthesis_with_its_name(aws: Synthesis, roads: Roads) -> None:
+    stack = _stack(aws, "harbor_supply")
+    statement = next(each for each in stack.statements if each.sid == "Ask")
+    broken = _with(stack, statement.policy, _edited(stack, statement.place, _remove))
+
+    problems, _ = check.all_of({"crossdock-acme-industrial": aws.templates["acme_industrial"], stack.name: broken.template}, roads)
+
+    assert problems
+    assert all(problem.startswith("crossdock-harbor-supply: missing: ") and "sqs:SendMessage" in problem for problem in problems)
 
 
 # -- the evaluator itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,26 +84,27 @@ def _messages_go_round(tenant: Tenant) -> None:
     tenant.run("watch_deadlines", event("watch_deadlines/every_minute"))
 
 
-@pytest.mark.parametrize("happens", [_an_order_comes_in, _every_event, _messages_go_round], ids=lambda happens: happens.__name__.strip("_"))
-def test_every_call_that_is_seen_was_foreseen(code: Code, monkeypatch: pytest.MonkeyPatch, happens: Callable[[Tenant], None]) -> None:
-    with running(monkeypatch) as tenant:
-        recorder = Recorder(tenant)
-        happens(tenant)
-
-    assert recorder.calls
-    for function, calls in recorder.calls.items():
-        assert calls <= set(code.calls(function)), f"{function} does what was not read from its code"
-
-
-def test_most_of_what_is_foreseen_is_also_seen(code: Code, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the reader would be foreseeing too much, and permissions with it. What is only foreseen is listed, with the road to it."""
-    seen: dict[str, set[Call]] = defaultdict(set)
-    for happens in (_every_event, _messages_go_round):
-        with monkeypatch.context() as patch, running(patch) as tenant:
+@pytest.fixture(scope="module")
+def seen() -> dict[str, set[Call]]:
+    """What each function was seen to call, over everything that happens here."""
+    found: dict[str, set[Call]] = defaultdict(set)
+    for happens in (_an_order_comes_in, _every_event, _messages_go_round):
+        with pytest.MonkeyPatch.context() as patch, running(patch) as tenant:
             recorder = Recorder(tenant)
             happens(tenant)
         for function, calls in recorder.calls.items():
-            seen[function] |= calls
+            found[function] |= calls
+    return found
+
+
+def test_every_call_that_is_seen_was_foreseen(code: Code, seen: dict[str, set[Call]]) -> None:
+    assert set(seen) == set(code.functions)
+    for function, calls in seen.items():
+        assert calls <= set(code.calls(function)), f"{function} does what was not read from its code"
+
+
+def test_most_of_what_is_foreseen_is_also_seen(code: Code, seen: dict[str, set[Call]]) -> None:
+    """Else the reader would foresee too much, and permit too much with it. What is only foreseen is listed, with the road to it."""
     foreseen = {(function, call): road for function in code.functions for call, road in code.calls(function).items()}
     only = {key: road for key, road in foreseen.items() if key[1] not in seen[key[0]]}
     print("\n".join(f"{function}: {call.action} {call.setting}: {road}" for (function, call), road in only.items()))

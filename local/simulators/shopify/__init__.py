@@ -81,14 +81,15 @@ class ShopifySimulator(Simulator):
             "throttle": self._api.bucket.status(self.ctx.clock.now()),
         }
 
-    def _emit(self, topic: str, body: Document) -> None:
-        """Queue a webhook. Both ids stay the same over all attempts; the event id is the one of the fact itself."""
+    def _emit(self, topic: str, body: Document, *, regardless: bool = False) -> None:
+        """Queue a webhook. Both ids stay the same over all attempts; the event id is the one of the fact itself. ``regardless``: of what is subscribed to."""
         webhook_id = str(uuid.uuid4())
         now = self.ctx.clock.now().astimezone(UTC)
         self.ctx.webhooks.send(
             topic,
             body,
             message_id=webhook_id,
+            target=self.ctx.webhooks.target if regardless else None,
             headers={
                 "X-Shopify-Topic": topic,
                 "X-Shopify-Shop-Domain": self.shop.domain,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from local.simulators.clock import Clock
 from local.simulators.shopify.contract import Credentials, Seed, SeedCustomer, SeedVariant
@@ -12,7 +11,13 @@ from local.simulators.shopify.figures import amount, gid, local_time
 from local.simulators.state import Collection, Store
 
 Document = dict[str, Any]
-Emit = Callable[[str, Document], None]
+
+
+class Emit(Protocol):
+    """Queues a webhook of a topic; ``regardless`` of what the receiver subscribed to."""
+
+    def __call__(self, topic: str, body: Document, *, regardless: bool = False) -> None: ...
+
 
 _LINKS: Document = {"fulfillment_orders": [], "fulfillments": [], "refunds": [], "transactions": [], "returns": []}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossdock.domain import strict_json
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from local.cli.exceptions import changed
 from local.cli.options import UsageProblem
 from tests.flows.world import World, an_order, line, usd

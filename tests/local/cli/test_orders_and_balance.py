@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from tests.flows.world import World, an_order, line
 from tests.local.cli.conftest import Crossdock
 

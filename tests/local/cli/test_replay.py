@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from crossdock.domain.delivery import DeliveryStatus
-from crossdock.domain.exception_record import QueueName
+from crossdock.domain.stage import QueueName
 from local.cli.options import UsageProblem
 from local.cli.replay import moment
 from tests.flows.world import World, an_order

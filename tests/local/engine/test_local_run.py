@@ -16,7 +16,7 @@ from local.engine.deploy import Assembly, CommandFailed
 from local.engine.local_run import LocalRun, NotUp, UpRequest
 from local.engine.progress import ProgressEvent
 from local.engine.simulators import SimulatorSpec
-from local.engine.state import EngineState, RunBusy, RunDirectory, SimulatorState
+from local.engine.state import EngineState, RunBusy, RunDirectory, SimulatorState, free_port
 
 SERVER = """
 import sys
@@ -58,8 +58,8 @@ def deployments(monkeypatch: pytest.MonkeyPatch) -> Deployments:
         environment = process.environment_for_children()
         return process.launch([sys.executable, "-c", SERVER, str(port)], what=what, log=run.logs / f"{what}.log", environment=environment, cwd=run.path, run_directory=run.path)
 
-    def start_engine(run: RunDirectory, port: int, *, enforce_iam: bool) -> EngineState:
-        return EngineState(process=serve(run, "engine", port), url=f"http://127.0.0.1:{port}", enforce_iam=enforce_iam)
+    def start_engine(run: RunDirectory, port: int, *, enforce_iam: bool, functions_endpoint: str | None = None) -> EngineState:
+        return EngineState(process=serve(run, "engine", port), url=f"http://127.0.0.1:{port}", enforce_iam=enforce_iam, functions_endpoint=functions_endpoint)
 
     def start_simulator(run: RunDirectory, spec: SimulatorSpec, port: int, _exchanges: Path | None = None) -> SimulatorState:
         record = serve(run, spec.name, port)
@@ -114,6 +114,18 @@ def test_up_again_keeps_what_runs_and_deploys_again(local: LocalRun, deployments
 
     assert again.processes() == first.processes()
     assert len(deployments.deployed) == 2
+
+
+def test_functions_that_shall_find_aws_elsewhere_need_a_new_engine(local: LocalRun) -> None:
+    first = local.up(request())
+    port = free_port()
+    again = local.up(request(engine_port=port, functions_endpoint="http://127.0.0.1:9"))
+
+    assert first.engine is not None and again.engine is not None
+    assert not process.is_running(first.engine.process)
+    assert again.engine.functions_endpoint == "http://127.0.0.1:9"
+    assert again.engine.url == f"http://127.0.0.1:{port}"
+    assert local.up(request(functions_endpoint="http://127.0.0.1:9")).engine == again.engine
 
 
 def test_another_tenant_joins_those_that_are_up(local: LocalRun) -> None:

@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_without_a_listener_nothing_is_queued(open_shop: OpenShop, receiver: Rec
     assert receiver.got == []
     assert shop.state()["webhooks"]["unheard"] == 1
     assert shop.state()["webhooks"]["target"] is None
+
+
+def test_only_what_is_subscribed_to_is_sent(open_shop: OpenShop, receiver: Receiver) -> None:
+    shop = open_shop()
+    standing = shop.ctx.webhooks.target
+    assert standing is not None
+    shop.listen(replace(standing, topics=("orders/paid",)))
+    order(shop)
+    shop.run_due()
+
+    assert receiver.got == []
+    shop.listen(replace(standing, topics=()))
+    order(shop)
+    shop.run_due()
+    assert receiver.got != [], "no list of topics means all of them"
 
 
 def test_a_duplicated_webhook_comes_twice_and_the_next_once(open_shop: OpenShop, receiver: Receiver) -> None:

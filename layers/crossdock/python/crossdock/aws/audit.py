@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from crossdock.aws.clients import Clients
-from crossdock.aws.failure import condition_failed
+from crossdock.aws.failure import condition_failed, repeated, response_of
 from crossdock.aws.table import TRIES, packed, text, unpacked
 from crossdock.domain.audit import GENESIS, AuditEntry
 from crossdock.domain.errors import ConcurrentChange
@@ -65,15 +65,16 @@ class DynamoAudit:
             details=details,
             previous=last.hash if last else GENESIS,
         )
+        item = {"pk": text(subject), "sk": text(f"{entry.sequence:09d}"), "document": packed(entry.model_dump_json())}
         try:
             self._clients.dynamodb.put_item(
-                TableName=self._table,
-                Item={"pk": text(subject), "sk": text(f"{entry.sequence:09d}"), "document": packed(entry.model_dump_json())},
-                ConditionExpression="attribute_not_exists(pk)",
+                TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD"
             )
         except Exception as error:
             if not condition_failed(error):
                 raise
+            if response_of(error).get("Item") == item and repeated(error):
+                return entry  # our own: the answer to the first try was lost
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
             return None
         return entry

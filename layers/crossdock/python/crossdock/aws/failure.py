@@ -16,5 +16,10 @@ def error_code(error: BaseException) -> str:
     return str(response_of(error).get("Error", {}).get("Code", ""))
 
 
+def repeated(error: BaseException) -> bool:
+    """Whether the client had sent the call before: that try may have been carried out, and only its answer lost."""
+    return bool(response_of(error).get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
 def condition_failed(error: BaseException) -> bool:
     return error_code(error) == "ConditionalCheckFailedException"

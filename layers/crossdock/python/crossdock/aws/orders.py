@@ -16,7 +16,8 @@ OPEN, CLOSED, PARKED = "ORDER#open", "ORDER#closed", "PARKED"
 def _placed(record: OrderRecord) -> tuple[str, datetime]:
     if record.status in TERMINAL:
         return CLOSED, record.completed_at or record.updated_at
-    return OPEN, record.due_at or record.updated_at
+    # To the minute below: the watch comes once a minute and looks at the record itself, and a sort value that stays spares two writes of the index.
+    return OPEN, (record.due_at or record.updated_at).replace(second=0, microsecond=0)
 
 
 def _parked_key(item: Parked) -> str:

@@ -167,15 +167,29 @@ def advance(order_id: str, services: Services) -> OrderRecord:
     if waiting.step is Step.RELEASE:
         record = _hand_over(record, services)
         if record.everything_shipped or not record.parts:
-            _succeed(waiting, {"shipped": True}, services)
+            record = _succeed_or_look_soon(record, waiting, {"shipped": True}, services)
     if waiting.step is Step.SETTLE and record.everything_settled and not _blocking(record, services):
         return _complete(record, services)
     return record
 
 
-def _succeed(waiting: Waiting, output: dict[str, str | bool], services: Services) -> None:
-    for token in (waiting.token, *waiting.older):
-        services.workflow.succeed(token, output)
+def _succeed(waiting: Waiting, output: dict[str, str | bool], services: Services) -> bool:
+    """Tells everybody who waits; whether anybody did."""
+    heard = [services.workflow.succeed(token, output) for token in (waiting.token, *waiting.older)]
+    return any(heard)
+
+
+def _succeed_or_look_soon(record: OrderRecord, waiting: Waiting, output: dict[str, str | bool], services: Services) -> OrderRecord:
+    """When nobody waits any more, the answer was given a moment ago, or the workflow was stopped: the watch finds out soon, not at the order's next deadline."""
+    if _succeed(waiting, output, services):
+        return record
+    soon = services.clock.now() + timedelta(seconds=services.spec.service_level.accept_seconds)
+
+    def hurry(current: OrderRecord) -> OrderRecord | None:
+        late = current.waiting == waiting and (current.due_at is None or current.due_at > soon)
+        return current.model_copy(update={"due_at": soon}) if late else None
+
+    return services.orders.change(record.order_id, hurry)
 
 
 def _answer_again(record: OrderRecord, waiting: Waiting, services: Services) -> OrderRecord:
@@ -272,8 +286,7 @@ def _answer_post(record: OrderRecord, services: Services) -> OrderRecord:
     hold = not_approved(erp_total_hold(record.placed, record.sales_order.total, services.spec), record.approvals)
     if hold is not None:
         return record
-    _succeed(record.waiting, {"sales_order": record.sales_order.number}, services)
-    return record
+    return _succeed_or_look_soon(record, record.waiting, {"sales_order": record.sales_order.number}, services)
 
 
 def _compensate(record: OrderRecord, services: Services) -> OrderRecord:
