@@ -69,7 +69,7 @@ class FakeAws:
     seen: list[Seen] = field(default_factory=list)
 
     def clients(self) -> IntakeClients:
-        made = IntakeClients({**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url})
+        made = IntakeClients(SystemClock(), {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url})
         for service in (made.dynamodb, made.sqs, made.s3, made.secretsmanager):
             service._pause = lambda _seconds: None
         return made
@@ -200,7 +200,7 @@ def test_an_archive_refuses_in_xml(aws: FakeAws) -> None:
 
 
 def test_nobody_listening_is_a_failure_with_its_kind() -> None:
-    clients = IntakeClients({**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    clients = IntakeClients(SystemClock(), {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
     clients.sqs._pause = lambda _seconds: None
     with pytest.raises(CallFailed, match="ConnectionRefusedError"):
         clients.sqs.send_message(QueueUrl="q", MessageBody="b")
@@ -241,7 +241,7 @@ def test_a_stored_item_comes_back_with_its_bytes(aws: FakeAws) -> None:
     ],
 )
 def test_a_service_is_found_where_the_sdk_would_look(environment: dict[str, str], bucket: str | None, expected: str) -> None:
-    assert Service("sqs", environment).endpoint(bucket) == expected
+    assert Service("sqs", environment, SystemClock()).endpoint(bucket) == expected
 
 
 def test_only_bytes_are_made_into_json_beyond_json(aws: FakeAws) -> None:

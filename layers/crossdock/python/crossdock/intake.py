@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def function_clients() -> ServiceClients:
-    return IntakeClients()
+    return IntakeClients(SystemClock())
 
 
 def deployed_webhooks() -> tuple[dict[str, WebhookContract | None], int]:

@@ -21,6 +21,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from crossdock.domain.clock import Clock
+
 TRIES = 3
 CALL_SECONDS = 3
 _AGAIN = frozenset({"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled"})
@@ -70,8 +72,9 @@ def _binary(value: dict[str, Any]) -> dict[str, Any]:
 class Service:
     """One AWS service over one kept connection. Tries again what was throttled or got no answer, three times in all."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], clock: Clock, pause: Callable[[float], None] = time.sleep) -> None:
         self._name = name
+        self._clock = clock
         self._environment = environment
         self._pause = pause
         self._region = environment.get("AWS_REGION") or environment["AWS_DEFAULT_REGION"]
@@ -115,7 +118,7 @@ class Service:
             access_key=self._environment["AWS_ACCESS_KEY_ID"],
             secret_key=self._environment["AWS_SECRET_ACCESS_KEY"],
             token=self._environment.get("AWS_SESSION_TOKEN"),
-            now=datetime.now(UTC),
+            now=self._clock.now(),
         )
         connection = self._connections.get(parts.netloc) or self._connect(parts.scheme, parts.netloc)
         connection.request(method, parts.path or "/", body=body, headers=signed)
@@ -185,21 +188,22 @@ class IntakeS3(Service):
 class IntakeClients:
     """Stands in for ``clients.Clients`` where only these calls are made; each service when first used."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, clock: Clock, environment: Mapping[str, str] | None = None) -> None:
+        self._clock = clock
         self._environment = os.environ if environment is None else environment
 
     @cached_property
     def dynamodb(self) -> IntakeDynamoDb:
-        return IntakeDynamoDb("dynamodb", self._environment)
+        return IntakeDynamoDb("dynamodb", self._environment, self._clock)
 
     @cached_property
     def sqs(self) -> IntakeSqs:
-        return IntakeSqs("sqs", self._environment)
+        return IntakeSqs("sqs", self._environment, self._clock)
 
     @cached_property
     def s3(self) -> IntakeS3:
-        return IntakeS3("s3", self._environment)
+        return IntakeS3("s3", self._environment, self._clock)
 
     @cached_property
     def secretsmanager(self) -> IntakeSecrets:
-        return IntakeSecrets("secretsmanager", self._environment)
+        return IntakeSecrets("secretsmanager", self._environment, self._clock)
