@@ -18,10 +18,10 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help setup demo test lint unit scenarios up down doctor clean
+.PHONY: help setup demo test lint unit scenarios faults mutants soak bench bench-check up down doctor clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 setup: $(VENV)/.ready node_modules/.ready ## virtual environment, Node and the CDK CLI, from the lock files
 
@@ -40,11 +40,28 @@ unit: setup ## tests in-process, with the coverage gates
 	$(PYTEST) tests/domain tests/flows tests/connectors -q -n 2 --cov=crossdock --cov-branch --cov-report=
 	$(VENV)/bin/coverage report --skip-covered --fail-under=100 \
 	  --include='*/crossdock/domain/*,*/crossdock/flows/*,*/crossdock/connectors/*/mapping.py'
-	$(PYTEST) tests --ignore=tests/scenarios --ignore=tests/domain --ignore=tests/flows --ignore=tests/connectors -q -n 2
+	$(PYTEST) tests --ignore=tests/scenarios --ignore=tests/faults --ignore=tests/domain --ignore=tests/flows --ignore=tests/connectors -q -n 2
 
 scenarios: setup ## stories end to end: real deploy on the local engine, IAM enforced
 	@mkdir -p build
 	$(PYTEST) tests/scenarios -q
+
+faults: setup ## 23 faults between functions and AWS and at every system, each survived; the ten invariants after each
+	@mkdir -p build
+	$(PYTEST) tests/faults -q -n 0 --tb=short
+
+bench: $(VENV)/.ready-bench node_modules/.ready ## every figure of docs/benchmarks.md, measured again (about 25 minutes)
+	$(PYTHON) -m local.bench run
+
+bench-check: setup ## what holds from run to run, against docs/benchmarks.json; fails when something got worse by a tenth
+	$(PYTHON) -m local.bench check
+
+mutants: setup ## sabotages of every promise, each of which a test must notice
+	@mkdir -p build
+	$(PYTHON) -m tests.mutants.run --json build/mutants.json
+
+soak: setup ## what `make test` samples, whole: every cut call, every permutation, new stories each time
+	$(PYTEST) tests -m soak -q -n 2
 
 up: setup ## engine, simulators and every tenant, deployed; stays up
 	@$(CROSSDOCK) local up
@@ -87,6 +104,11 @@ $(VENV)/.ready: pyproject.toml uv.lock
 	echo "Python: $$python"; \
 	"$$uv" sync --frozen --group dev --python "$$python"; \
 	[ "$$uv" = uv ] || ln -sf ../../build/uv/bin/uv $(VENV)/bin/uv
+	@touch $@
+
+# The plots' packages are only for whoever draws them.
+$(VENV)/.ready-bench: $(VENV)/.ready
+	@set -e; python=$(CURDIR)/$(PYTHON); $(FIND_UV); "$$uv" sync --frozen --group dev --group bench --python "$$python"
 	@touch $@
 
 # The virtual environment brings its own Node; the system's may be too old. No package needs its install script.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenarios.system import ROOT, Tenant, crossdock
+from tests.scenarios.system import ROOT, Tenant, bring_up, crossdock
 
 EXCHANGES = ROOT / "build" / "exchanges.jsonl"
 
@@ -25,19 +25,7 @@ def system() -> Iterator[dict[str, Tenant]]:
         crossdock("local", "down", check=False)
         EXCHANGES.parent.mkdir(exist_ok=True)
         EXCHANGES.unlink(missing_ok=True)
-    arguments = ["local", "up"] if os.environ.get("CROSSDOCK_ENFORCE_IAM") == "0" else ["local", "up", "--enforce-iam"]
-    up = crossdock(*arguments, "--record", str(EXCHANGES), timeout=300)
-    yield {
-        name: Tenant(
-            name=name,
-            api_url=found["api_url"].removesuffix("/v1").rstrip("/"),
-            api_keys=found["api_keys"],
-            webhooks=found["webhooks"],
-            simulators={connection: url.rstrip("/") for connection, url in found["simulators"].items()},
-            lambda_endpoint=up["engine_url"],
-        )
-        for name, found in up["tenants"].items()
-    }
+    yield bring_up("--record", str(EXCHANGES))
     if not keep:
         crossdock("local", "down", timeout=120)
 

@@ -28,13 +28,19 @@ PRICES = {
     "AC-MTR-050": Decimal("214.50"),
     "AC-LUB-WHT": Decimal("7.90"),
     "AC-TAP-PTF": Decimal("1.35"),
+    "AC-BLT-M10": Decimal("31.20"),
     "BRG-6204-OLD": Decimal("8.40"),
 }
 BLUE_RIDGE = {"email": "purchasing@blueridge-fab.example"}
 LAKESIDE = {"email": "orders@lakeside-plumbing.example"}
 
 
-def place(
+def place(tenant: Tenant, lines: list[tuple[str, int]], **more: Any) -> str:
+    """Places an order in the simulated shop, which sends its signed webhook; our id of it."""
+    return f"storefront-{placed(tenant, lines, **more)['id']}"
+
+
+def placed(
     tenant: Tenant,
     lines: list[tuple[str, int]],
     *,
@@ -43,9 +49,9 @@ def place(
     address: dict[str, Any] | None = None,
     freight: Decimal = FREIGHT,
     rate: Decimal = RATE_IL,
-) -> str:
-    """Places an order in the simulated shop, which sends its signed webhook; our id of it."""
-    made = tenant.act(
+) -> dict[str, Any]:
+    """The same; the shop's own document of it."""
+    made: dict[str, Any] = tenant.act(
         "storefront",
         "place_order",
         customer=customer or BLUE_RIDGE,
@@ -55,7 +61,7 @@ def place(
         shipping_title="Standard freight",
         tax=[{"title": "State Tax", "rate": str(rate)}],
     )
-    return f"storefront-{made['id']}"
+    return made
 
 
 def arrived(tenant: Tenant, order_id: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class Tenant:
     def act(self, connection: str, verb: str, **body: Any) -> Any:
         answer = self.session.post(f"{self.simulators[connection]}/_actions/{verb}", json=body, timeout=30)
         assert answer.status_code < 300, f"{verb}: {answer.status_code} {answer.text[:800]}"
-        return answer.json()
+        return json.loads(answer.content, parse_float=Decimal)
 
     def fault(self, connection: str, **spec: Any) -> None:
         answer = self.session.post(f"{self.simulators[connection]}/_faults", json=spec, timeout=30)
@@ -183,6 +183,23 @@ def _invoke(tenant: Tenant, function: str) -> Any:
     short = tenant.name.replace("_", "-")
     name = next(name for name in names if short in name.lower().replace("_", "-") and function.replace("_", "") in name.lower().replace("_", "").replace("-", ""))
     return json.loads(client.invoke(FunctionName=name, Payload=b"{}")["Payload"].read())
+
+
+def bring_up(*arguments: str) -> dict[str, Tenant]:
+    """Every tenant, up, with permissions enforced (unless ``CROSSDOCK_ENFORCE_IAM=0``)."""
+    enforced = [] if os.environ.get("CROSSDOCK_ENFORCE_IAM") == "0" else ["--enforce-iam"]
+    up = crossdock("local", "up", *enforced, *arguments, timeout=300)
+    return {
+        name: Tenant(
+            name=name,
+            api_url=found["api_url"].removesuffix("/v1").rstrip("/"),
+            api_keys=found["api_keys"],
+            webhooks=found["webhooks"],
+            simulators={connection: url.rstrip("/") for connection, url in found["simulators"].items()},
+            lambda_endpoint=up["engine_url"],
+        )
+        for name, found in up["tenants"].items()
+    }
 
 
 def at_once(work: Callable[[int], Any], times: int) -> list[Any]:
