@@ -37,10 +37,11 @@ lint: setup ## ruff, mypy --strict, import rules
 
 unit: setup ## tests in-process, with the coverage gates
 	@mkdir -p build
-	$(PYTEST) tests/domain tests/flows tests/connectors -q -n 2 --cov=crossdock --cov-branch --cov-report=
+	$(PYTEST) tests/domain tests/flows tests/connectors tests/fuzz/test_mappings.py -q -n 2 --cov=crossdock --cov-branch --cov-report=
 	$(VENV)/bin/coverage report --skip-covered --fail-under=100 \
 	  --include='*/crossdock/domain/*,*/crossdock/flows/*,*/crossdock/connectors/*/mapping.py'
-	$(PYTEST) tests --ignore=tests/scenarios --ignore=tests/faults --ignore=tests/domain --ignore=tests/flows --ignore=tests/connectors -q -n 2
+	$(PYTEST) tests --ignore=tests/scenarios --ignore=tests/faults --ignore=tests/domain --ignore=tests/flows --ignore=tests/connectors \
+	  --ignore=tests/fuzz/test_mappings.py -q -n 2
 
 scenarios: setup ## stories end to end: real deploy on the local engine, IAM enforced
 	@mkdir -p build

@@ -117,7 +117,7 @@ def _explain(error: Exception, *, as_json: bool) -> int:
 def _tell(code: str, detail: str, remedy: str = "", problems: Sequence[str] = (), *, as_json: bool, status: int) -> int:
     if as_json:
         found = {"error": {"code": code, "detail": detail, "remedy": remedy, "problems": list(problems)}}
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json.dumps(found, indent=1))
     _say(f"{code}: {detail}" + (f"\n  what helps: {remedy}" if remedy else ""), status)
     for problem in problems:
         _say(f"  {problem}", status)
@@ -125,7 +125,9 @@ def _tell(code: str, detail: str, remedy: str = "", problems: Sequence[str] = ()
 
 
 def _say(text: str, status: int) -> int:
-    print(text, file=sys.stderr)
+    from local.cli.rendering import harmless
+
+    print(harmless(text), file=sys.stderr)
     return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -41,18 +42,18 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Progress and remarks."""
-        self._err.print(escape(text))
+        self._err.print(escape(harmless(text)))
 
     def write(self, text: str) -> None:
         """A line of the result."""
-        self._out.print(escape(text), soft_wrap=True)
+        self._out.print(escape(harmless(text)), soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "nothing") -> None:
-        listed = [[_cell(value) for value in row] for row in rows]
+        listed = [[harmless(_cell(value)) for value in row] for row in rows]
         if not listed:
             self.write(f"{title}: {empty}" if title else empty)
             return
-        table = Table(title=escape(title) or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
+        table = Table(title=escape(harmless(title)) or None, title_justify="left", title_style="bold", header_style="bold", expand=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in listed:
@@ -62,6 +63,19 @@ class Screen:
     def facts(self, title: str, facts: Mapping[str, object]) -> None:
         """Names and values, one a line."""
         self.table(title, ["", ""], [(name, value) for name, value in facts.items() if value not in (None, "", (), [])])
+
+
+_TURNS_ROUND = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Marks that make a terminal show text in another order than it stands in."""
+
+
+def harmless(text: str) -> str:
+    """The text with everything visible that a terminal would act on: an order's note may hold escape sequences."""
+    return "".join(char if char in "\n\t" or not _acts(char) else f"\\u{ord(char):04x}" for char in text)
+
+
+def _acts(char: str) -> bool:
+    return char in _TURNS_ROUND or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _cell(value: object) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
-
-_OPEN, _CLOSE = "\ue0f1", "\ue0f2"  # private-use marks: they cannot be part of a decimal's own text
-_MARKED = re.compile(r'"\\ue0f1([^"\\]*)\\ue0f2"')
 
 
 def loads(text: str | bytes) -> Any:
@@ -20,16 +18,17 @@ def loads(text: str | bytes) -> Any:
 def dumps(value: Any, *, indent: int | None = None) -> str:
     """Write JSON; a Decimal is written as the number it is, digit for digit."""
     separators = (",", ":") if indent is None else None
-    text = json.dumps(value, default=_mark, separators=separators, indent=indent)
-    return _MARKED.sub(r"\1", text)
+    mark = uuid.uuid4().hex  # nobody's text can hold it: a text that looked like a marked number would lose its quotes
 
+    def marked(inner: object) -> object:
+        if isinstance(inner, Decimal) and inner.is_finite():
+            return f"{mark}{inner:f}"
+        if isinstance(inner, Mapping):
+            return dict(inner)
+        raise TypeError(f"{type(inner).__name__} {inner!r} cannot be written as JSON")
 
-def _mark(value: object) -> object:
-    if isinstance(value, Decimal) and value.is_finite():
-        return f"{_OPEN}{value:f}{_CLOSE}"
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} {value!r} cannot be written as JSON")
+    text = json.dumps(value, default=marked, separators=separators, indent=indent)
+    return re.sub(f'"{mark}([^"]*)"', r"\1", text) if mark in text else text
 
 
 def _no_constant(name: str) -> object:

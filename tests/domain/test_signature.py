@@ -122,8 +122,10 @@ def test_a_message_with_any_header_changed_is_not_believed(change: dict[str, str
 def test_one_of_several_signatures_is_enough_and_so_is_one_of_several_secrets() -> None:
     """A sender that rotates signs with both; a receiver that rotates knows both."""
     headers = standard(b"{}")
-    both = {**headers, "webhook-signature": f"v1a,xyz v1,{base64.b64encode(b'x' * 32).decode()} {headers['webhook-signature']}"}
-    assert refusal(STANDARD, headers=both, body=b"{}", secrets=[OTHER, SECRET], now=NOW) is None
+    wrong, right = f"v1a,xyz v1,{base64.b64encode(b'x' * 32).decode()}", headers["webhook-signature"]
+    for signatures in (f"{wrong} {right}", f"{right} {wrong}"):
+        for secrets in ([OTHER, SECRET], [SECRET, OTHER]):
+            assert refusal(STANDARD, headers={**headers, "webhook-signature": signatures}, body=b"{}", secrets=secrets, now=NOW) is None, (signatures, secrets)
     assert refusal(STANDARD, headers=headers, body=b"{}", secrets=["whsec_not base64!", SECRET], now=NOW) is None
     assert refusal(STANDARD, headers=headers, body=b"{}", secrets=["whsec_\u00e9"], now=NOW) is not None
 

@@ -92,9 +92,12 @@ def faulty(system: tuple[dict[str, Tenant], Proxy], witness: Witness, request: p
     verdicts = check(history, seen)
     table.judged(request.node.name, verdicts)
     violations = [f"{name}: {violation}" for name, verdict in verdicts.items() for violation in verdict.violations]
-    touched = set(history.order_ids())
-    left = [f"{record['code']} of {record.get('order_id') or record['subject']}: {record['detail']}" for record in seen.exceptions if record["code"] not in made.expected]
-    left = [text for text in left if not touched or any(order_id in text for order_id in touched) or "storefront" in text]
+    known = {record["exception_id"] for record in before.exceptions}
+    left = [
+        f"{record['code']} of {record.get('order_id') or record['subject']}: {record['detail']}"
+        for record in seen.exceptions
+        if record["code"] not in made.expected and record["exception_id"] not in known
+    ]
     assert not violations, "\n".join(violations)
     assert not left, "exceptions left behind that the test does not expect:\n" + "\n".join(left)
 

@@ -37,6 +37,7 @@ class Witness:
     def before(self, faulty: Faulty) -> Evidence:
         orders = self._orders(faulty.acme)
         return Evidence(
+            exceptions=faulty.acme.exceptions(),
             levels_before=_levels(faulty.acme, _skus(orders)),
             shipped_before=shipped(orders),
             neighbour_before=_holdings(faulty.harbor),

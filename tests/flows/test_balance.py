@@ -10,7 +10,7 @@ from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.order_record import OrderStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine
-from crossdock.flows import exceptions
+from crossdock.flows import exceptions, raise_exception
 from crossdock.flows.balance import Balance
 from tests.flows.world import World, an_order, usd
 
@@ -161,3 +161,12 @@ def test_a_rejected_hold_is_in_flight_until_its_workflow_has_taken_everything_ba
     assert (found.orders.held, found.orders.in_flight, found.orders.missing) == (0, 1, ())
     world.workflow.stop("shop-1")
     assert world.balance().orders.missing, "and lost when nothing takes it back"
+
+
+def test_a_delivery_in_exception_whose_record_was_closed_without_it_is_missed() -> None:
+    world = World()
+    world.place(an_order(customer=an_order().customer.model_copy(update={"external_ids": ("stranger",)})))
+    world.run()
+    assert world.balance().adds_up
+    raise_exception.close(world.the_exception("MISSING_XREF").exception_id, actor="jo", note="closed by mistake", services=world.services)
+    assert "no open exception" in world.balance().deliveries.missing[0]

@@ -11,11 +11,11 @@ import pytest
 from crossdock.domain.commands import CreateSalesOrder, PostInvoice, ReleaseFulfillment
 from crossdock.domain.connector import PollResult
 from crossdock.domain.effect import EffectState
-from crossdock.domain.errors import CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
+from crossdock.domain.errors import ContractDrift, CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
-from crossdock.flows import commands_of, deliver
+from crossdock.flows import commands_of, deliver, facts
 from tests.fakes import START, polled
 from tests.flows.world import MANIFESTS, World, an_order, line, manifest, spec, usd
 
@@ -356,6 +356,34 @@ def test_an_update_that_changes_nothing_is_known_by_its_version() -> None:
     world.run()
     assert world.record().placed.source_version == "2026-10-05T09:00:00Z"
     assert world.open_codes() == []
+
+
+def test_an_answer_that_is_not_understood_leaves_the_outcome_unknown_and_is_looked_up() -> None:
+    world = reserved()
+    world.erp.fail("CreateSalesOrder", ContractDrift("UNKNOWN_ANSWER", "no number in it"), after_commit=True)
+    with pytest.raises(ContractDrift):
+        deliver.deliver(CREATE, world.services)
+    effect = world.services.effects.get(KEY)
+    assert effect is not None
+    assert effect.state is EffectState.UNKNOWN
+    world.clock.pass_by(minutes=5)
+    deliver.deliver(CREATE, world.services)
+    assert world.effects_done() == [("CreateSalesOrder", "shop-1")]
+
+
+def test_two_who_start_the_same_rhythm_at_once_start_one() -> None:
+    world = polling()
+    world.services.cursors.claim = lambda name, **when: False  # type: ignore[method-assign]
+    deliver.await_answers("erp", "ReleaseFulfillment", world.services)
+    assert awaited_polls(world) == [], "the other has the claim, and sends it"
+
+
+def test_an_older_version_that_arrives_while_a_newer_is_noted_changes_nothing() -> None:
+    world = World()
+    world.place()
+    world.run()
+    assert facts._seen(world.record(), "2020-01-01T00:00:00Z") is None
+    assert facts._seen(world.record().model_copy(update={"order": None}), "2030-01-01T00:00:00Z") is None
 
 
 def test_a_poll_that_fails_again_and_again_opens_the_circuit_and_the_next_success_closes_it() -> None:

@@ -403,3 +403,23 @@ def test_a_filter_on_a_field_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(Rejected, match="there is no field 'colour'") as refused_filter:
         match(letters_of(world)[0])
     assert "connection" in refused_filter.value.remedy
+
+
+def test_a_letter_left_behind_by_a_redrive_that_broke_off_reopens_nothing_and_a_new_one_does() -> None:
+    world = World()
+    world.erp.fail("CreateSalesOrder", Rejected("VENDOR_REFUSED", "posting period closed"))
+    world.place()
+    world.run()
+    found = world.the_exception("VENDOR_REFUSED")
+    (letter,) = world.queues.dead[QueueName.OUTBOUND]
+    exceptions.retry(found.exception_id, actor="jo", services=world.services, letters=world.letters)
+    world.clock.pass_by(minutes=1)
+    world.run()
+    assert world.exceptions.records[found.exception_id].closed
+    world.queues.dead[QueueName.OUTBOUND].append(letter)
+    world.clock.pass_by(minutes=1)
+    world.watch()
+    assert world.exceptions.records[found.exception_id].closed, "what stands there has gone through since"
+    world.queues.send_to_dead_letters(QueueName.OUTBOUND, letter.body, group="erp", exception_id=found.exception_id)
+    world.watch()
+    assert not world.exceptions.records[found.exception_id].closed, "it came back after that"

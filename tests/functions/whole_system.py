@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -356,10 +357,15 @@ class System:
     def partners(self) -> dict[str, Any]:
         """What the systems outside hold of our orders: the documents that may each be there once."""
         erp, shop, threepl = (self.harnesses[name].state() for name in ("erp", "storefront", "threepl"))
+        shipped: dict[str, Decimal] = defaultdict(Decimal)
+        for line in erp["salesShipmentLines"]:
+            shipped[line["lineObjectNumber"]] += Decimal(str(line["quantity"]))
         return {
             "sales orders": sorted(str(order["externalDocumentNumber"]) for order in erp["salesOrders"]),
-            "sales shipments": len(erp["salesShipments"]),
-            "invoices": sorted(str(invoice["totalAmountIncludingTax"]) for invoice in erp["salesInvoices"]),
+            # Which of two parts is billed first may differ, and with it the invoice that carries the freight: not how many, nor how much.
+            "shipped in the ERP": sorted((number, str(quantity)) for number, quantity in shipped.items()),
+            "invoices": len(erp["salesInvoices"]),
+            "invoiced": str(sum((Decimal(str(invoice["totalAmountIncludingTax"])) for invoice in erp["salesInvoices"]), Decimal(0))),
             "3PL orders": sorted((order["reference_id"], order["status"]) for order in threepl["orders"]),
             "fulfillments": sorted((document["status"], len(document["line_items"])) for document in shop["fulfillments"]),
             "cancelled in the shop": sorted(str(order["cancelled_at"] is not None) for order in shop["orders"]),

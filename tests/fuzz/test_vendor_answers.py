@@ -6,9 +6,11 @@ The property: a classified error or a right answer, soon; and after a write that
 from __future__ import annotations
 
 import base64
+import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import pytest
@@ -20,7 +22,16 @@ from tests.connectors.test_contract import CONVERSATIONS, OffScriptError, Sample
 from tests.fuzz import hostile
 from tests.fuzz.conftest import soaking
 
-SAMPLES = good(CONVERSATIONS)
+
+class Loaded(Sample):
+    """A sample that is read once and not again for every change to it."""
+
+    @cached_property
+    def value(self) -> Any:  # type: ignore[override]
+        return super().value
+
+
+SAMPLES = [Loaded(sample.connector, sample.path) for sample in good(CONVERSATIONS)]
 CONNECTORS = sorted({sample.connector for sample in SAMPLES})
 MOST_CALLS = 2_000
 """More calls than this for one command or question are no end."""
@@ -49,6 +60,8 @@ class Answer:
     sample: Sample
     statuses: tuple[int, ...]
     position: int
+    asked: str
+    """What it answers, without the ids in it, and whether something was written before."""
     body: Any
     """None where it answers nothing or no JSON."""
 
@@ -60,6 +73,20 @@ class Answer:
         return f"{self.sample}#{self.position}"
 
 
+def _asked(exchanges: list[dict[str, Any]], position: int) -> str:
+    exchange = exchanges[position]
+    body = exchange.get("body")
+    query = body.get("query", "")[:60] if isinstance(body, dict) else ""
+    return f"{exchange['method']} {_IDS.sub('#', exchange['path'])} {query} {any(writes(before) for before in exchanges[:position])}"
+
+
+def writes(exchange: Mapping[str, Any]) -> bool:
+    return bool(exchange.get("writes", exchange["method"] != "GET"))
+
+
+_IDS = re.compile(r"\?.*|\([^)]*\)|[0-9]+")
+
+
 @cache
 def _answers(name: str) -> tuple[Answer, ...]:
     found = []
@@ -68,7 +95,7 @@ def _answers(name: str) -> tuple[Answer, ...]:
             exchanges = sample.value["exchanges"]
             statuses = tuple(exchange["status"] for exchange in exchanges)
             found += [
-                Answer(sample, statuses, position, exchange.get("answer") if isinstance(exchange.get("answer"), dict | list) else None)
+                Answer(sample, statuses, position, _asked(exchanges, position), exchange.get("answer") if isinstance(exchange.get("answer"), dict | list) else None)
                 for position, exchange in enumerate(exchanges)
             ]
     return tuple(found)
@@ -112,12 +139,13 @@ def test_an_answer_with_another_status_is_a_classified_error_and_no_forgotten_wr
                 _held(answer, f"{status} {body[:20]!r}", body, status=status, headers={"location": "http://169.254.169.254/latest/meta-data/"})
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", CONNECTORS)
 def test_a_field_of_an_answer_that_is_not_what_it_should_be_is_a_classified_error_and_no_forgotten_write(name: str) -> None:
     seen: set[object] = set()
     for answer in _answers(name):
         for path in hostile.paths(answer.body):
-            kind = (str(answer), path) if soaking() else (answer.sample.capability, answer.position, hostile.shape(path))
+            kind = (str(answer), path) if soaking() else (answer.asked, hostile.shape(path))
             if kind not in seen:
                 seen.add(kind)
                 for what, body in hostile.changes(answer.body, path, values=hostile.VALUES if soaking() else VALUES):
@@ -162,7 +190,7 @@ _MORE = {"hasNextPage": True, "next": "?cursor=again", "@odata.nextLink": "https
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_pages_without_end_come_to_an_end(sample: Sample) -> None:
-    exchanges = sample.value["exchanges"]
+    exchanges = copy.deepcopy(sample.value["exchanges"])
     for exchange in exchanges:
         answer = exchange.get("answer")
         for path in list(hostile.paths(answer)) if isinstance(answer, dict | list) else []:
@@ -171,7 +199,7 @@ def test_pages_without_end_come_to_an_end(sample: Sample) -> None:
         if isinstance(answer, dict) and isinstance(answer.get("value"), list):
             exchange["answer"] = {**answer, "@odata.nextLink": _MORE["@odata.nextLink"]}
         if isinstance(answer, list) and answer:
-            exchange["answer"] = answer * 250
+            exchange["answer"] = (answer * 250)[:250]
     vendor = Endless(exchanges=exchanges, secrets=[])
     try:
         play(sample, vendor)

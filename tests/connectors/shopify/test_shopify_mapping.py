@@ -117,6 +117,33 @@ def test_discounted_shipping_is_what_is_left_of_it() -> None:
     assert order_of(value).freight.amount == Decimal("9.00")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "path"),
+    [
+        ("quantity", 999_999_999, "line_items.0.quantity"),
+        ("discount_allocations", [{"amount": "99999999"}], "line_items.0.discount_allocations"),
+        ("tax_lines", [{"title": "t", "price": "999999999", "rate": "0.1"}], "line_items.0.tax_lines"),
+    ],
+)
+def test_a_line_that_adds_up_to_nothing_is_refused_by_its_field(field: str, value: object, path: str) -> None:
+    document = body()
+    document["line_items"][0][field] = value
+    document["taxes_included"] = field == "tax_lines"
+    if field == "quantity":
+        document["line_items"][0]["price"] = "999999999"
+    with pytest.raises(Rejected) as caught:
+        order_of(document)
+    assert [problem.path for problem in caught.value.fields] == [path]
+
+
+def test_freight_with_more_discount_than_price_is_refused_by_its_field() -> None:
+    document = body()
+    document["shipping_lines"][0]["discount_allocations"] = [{"amount": "99999"}]
+    with pytest.raises(Rejected) as caught:
+        order_of(document)
+    assert [problem.path for problem in caught.value.fields] == ["shipping_lines"]
+
+
 def test_an_order_without_shipping_lines_has_no_freight() -> None:
     value = body()
     value["shipping_lines"] = []

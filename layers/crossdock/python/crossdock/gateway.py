@@ -11,7 +11,12 @@ from typing import Any
 
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
     """Headers by lower-case name; the last value where one is repeated."""
-    return {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items() if value is not None}
+    return {_storable(str(name)).lower(): _storable(str(value)) for name, value in (event.get("headers") or {}).items() if value is not None}
+
+
+def _storable(text: str) -> str:
+    """Half a character (a lone surrogate) can be written nowhere: a question mark stands for it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def body_of(event: Mapping[str, Any]) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from aws_lambda_powertools import Logger
 from crossdock.aws.failure import error_code
 from crossdock.domain.errors import CrossdockError
 
-logger = Logger()
+
+def _line(entry: dict[str, Any]) -> str:
+    """One line of plain ASCII: no text of somebody else's begins a line of its own, or moves a terminal's cursor."""
+    return json.dumps(entry, separators=(",", ":"), default=str)
+
+
+logger = Logger(json_serializer=_line)
 
 
 def log_failure(message: str, error: BaseException, **fields: Any) -> None:

@@ -122,9 +122,12 @@ def receive(connection: str, *, headers: Mapping[str, str], body: bytes, intake:
         problem = error
     topic = _topic(contract, headers, value)
     if topic is None:
-        topic = "untitled"
+        topic, place = "untitled", contract.topic_header or contract.topic_field or "topic"
         problem = problem or Rejected(
-            "INVALID_BODY", f"the message does not say what it is about ({contract.topic_header or contract.topic_field} is missing)", remedy="send the topic with the message"
+            "INVALID_BODY",
+            f"the message does not say what it is about ({place} is missing)",
+            remedy="send the topic with the message",
+            fields=[FieldProblem(place, "is missing")],
         )
     delivery = Delivery(
         delivery_id=delivery_id(connection, topic, contract, headers, body), connection=connection, topic=topic[:200], body=body, headers=_kept(headers), received_at=now

@@ -31,6 +31,8 @@ Text35 = Annotated[str, _text(35)]
 Text50 = Annotated[str, _text(50)]
 Text80 = Annotated[str, _text(80)]
 Text100 = Annotated[str, _text(100)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Sequence32 = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -44,7 +46,7 @@ class Inbound(BaseModel):
 class Versioned(Inbound):
     etag: str = Field(alias="@odata.etag")
     """The concurrency token for If-Match."""
-    id: str
+    id: Key
 
 
 class SalesOrderLine(Versioned):
@@ -63,7 +65,7 @@ class SalesOrderLine(Versioned):
 class SalesOrder(Versioned):
     number: str
     externalDocumentNumber: str
-    currencyCode: str
+    currencyCode: Currency
     totalAmountIncludingTax: ExactDecimal
     totalTaxAmount: ExactDecimal
     salesOrderLines: tuple[SalesOrderLine, ...]
@@ -76,10 +78,10 @@ class SalesInvoiceLine(Inbound):
 
 
 class SalesInvoice(Inbound):
-    id: str
-    number: str
-    orderNumber: str
-    currencyCode: str
+    id: Key
+    number: Code20
+    orderNumber: Annotated[Code20, StringConstraints(min_length=1)]
+    currencyCode: Currency
     totalAmountIncludingTax: ExactDecimal
     totalTaxAmount: ExactDecimal
     status: str
@@ -126,18 +128,18 @@ class OpenOrder(Inbound):
 
 
 class Customer(Inbound):
-    number: str
+    number: Annotated[Code20, StringConstraints(min_length=1)]
     creditLimit: ExactDecimal
     balanceDue: ExactDecimal
     blocked: str
-    currencyCode: str
+    currencyCode: Currency
 
 
 class Item(Inbound):
-    number: str
+    number: Code20
     unitPrice: ExactDecimal
     priceIncludesTax: bool
-    baseUnitOfMeasureCode: str
+    baseUnitOfMeasureCode: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")]
     blocked: bool
 
 

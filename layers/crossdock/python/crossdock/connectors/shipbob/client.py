@@ -49,6 +49,8 @@ class ShipBobConnector:
         for page in range(1, MAX_PAGES + 1):
             query: dict[str, str | int] = {"LastUpdateStartDate": rfc3339(since - mapping.POLL_OVERLAP), "SortOrder": "Oldest", "Limit": PAGE, "Page": page}
             found = self._orders(query)
+            if found and found == orders[-PAGE:]:
+                raise ContractDrift("UNEXPECTED_ANSWER", f"ShipBob's order list repeats itself on page {page}", remedy="look whether paging still works as documented")
             orders += found
             if len(found) < PAGE:
                 return mapping.polled_from_wire(orders, since, seen)

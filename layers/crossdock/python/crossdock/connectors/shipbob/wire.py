@@ -107,18 +107,18 @@ class CancelledShipment(Inbound):
 class CancelResult(Inbound):
     """Answer to ``POST /order/{id}:cancel``."""
 
-    order_id: int
+    order_id: Id
     status: str
     canceled_shipment_results: list[CancelledShipment]
 
 
 class StockAtLocation(Inbound):
-    location_id: int
-    on_hand_quantity: int
+    location_id: Id
+    on_hand_quantity: Count
 
 
 class StockedItem(Inbound):
-    sku: str | None = None
+    sku: Code | None = None
     locations: list[StockAtLocation]
 
 

@@ -30,6 +30,7 @@ M = TypeVar("M", bound=BaseModel)
 TIMEOUT_SECONDS = 15.0
 PAGE = 25
 STOCK_PAGE = 100
+MOST_PAGES = 500
 STALE_TRIES = 3
 POLLED_ORDER = "poll.order"
 OVERLAP = timedelta(minutes=5)
@@ -208,7 +209,7 @@ class ShopifyConnector:
             version = rfc3339(changed.updatedAt)
             key = f"{mapping.number_of(changed.id)}@{version}"
             if not known(mapping.order_id_of(self._context.connection, changed.id), version, POLLED_ORDER, key):
-                items.append(PolledItem(key=key, topic=POLLED_ORDER, body=json.dumps(self._whole_order(changed.id), separators=(",", ":")).encode()))
+                items.append(PolledItem(key=key, topic=POLLED_ORDER, body=json.dumps(self._whole_order(changed.id), separators=(",", ":"), default=str).encode()))
         return PollResult(tuple(items), rfc3339(max(since, until)))
 
     def _changed_orders(self, since: datetime, until: datetime) -> Iterator[wire.ChangedOrder | None]:
@@ -225,10 +226,13 @@ class ShopifyConnector:
     def _whole_order(self, gid: str) -> dict[str, Any]:
         whole: dict[str, Any] = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": None}).get("order"), gid)
         page = _understood(wire.PolledPage, whole.get("lineItems"), "order.lineItems").pageInfo
-        while page.hasNextPage:
-            more = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": page.endCursor}).get("order"), gid)["lineItems"]
-            whole["lineItems"]["nodes"] += more["nodes"]
-            page = _understood(wire.PolledPage, more, "order.lineItems").pageInfo
+        for _ in _pages("the lines of an order"):
+            if not page.hasNextPage:
+                break
+            answer = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": page.endCursor}).get("order"), gid)
+            more = _understood(wire.PolledPage, answer.get("lineItems"), "order.lineItems")
+            whole["lineItems"]["nodes"] += more.nodes
+            page = more.pageInfo
         return whole
 
     # ------------------------------------------------------------------------------------------------ out
@@ -354,7 +358,7 @@ class ShopifyConnector:
 
     def _locations(self) -> Iterator[str]:
         after: str | None = None
-        while True:
+        for _ in _pages("the locations"):
             page = _understood(wire.Locations, self._ask(LOCATIONS, {"after": after}).get("locations"), "locations")
             yield from (location.id for location in page.nodes if location.isActive)
             if not page.pageInfo.hasNextPage:
@@ -363,7 +367,7 @@ class ShopifyConnector:
 
     def _levels(self, location: str) -> Iterator[wire.StockedLevel]:
         after: str | None = None
-        while True:
+        for _ in _pages("the stock of a location"):
             answer = self._ask(ON_HAND, {"id": location, "first": STOCK_PAGE, "after": after}).get("location")
             page = _understood(wire.LocationStock, answer, "location").inventoryLevels
             yield from page.nodes
@@ -388,30 +392,35 @@ class ShopifyConnector:
     def _fulfilment(self, external_id: str) -> wire.OrderState:
         """The order with all its fulfillment orders and fulfillments, whatever the number of pages. Raises ``Rejected`` when unknown."""
         gid = mapping.gid_of("Order", external_id)
-        order: wire.OrderState | None = None
-        after: str | None = None
         documents: list[wire.FulfillmentOrder] = []
-        while True:
-            order = _understood(wire.OrderState, self._known(self._ask(FULFILMENT, {"id": gid, "first": PAGE, "after": after}).get("order"), gid), "order")
+        order = self._fulfilment_page(gid, None)
+        for _ in _pages("the fulfillment orders"):
             documents += [self._whole(document) for document in order.fulfillmentOrders.nodes]
             if not order.fulfillmentOrders.pageInfo.hasNextPage:
                 break
-            after = order.fulfillmentOrders.pageInfo.endCursor
+            order = self._fulfilment_page(gid, order.fulfillmentOrders.pageInfo.endCursor)
         fulfillments = [self._whole_fulfillment(fulfillment) for fulfillment in order.fulfillments]
         return order.model_copy(update={"fulfillments": fulfillments, "fulfillmentOrders": order.fulfillmentOrders.model_copy(update={"nodes": documents})})
 
+    def _fulfilment_page(self, gid: str, after: str | None) -> wire.OrderState:
+        return _understood(wire.OrderState, self._known(self._ask(FULFILMENT, {"id": gid, "first": PAGE, "after": after}).get("order"), gid), "order")
+
     def _whole(self, document: wire.FulfillmentOrder) -> wire.FulfillmentOrder:
         lines, page = list(document.lineItems.nodes), document.lineItems.pageInfo
-        while page.hasNextPage:
-            answer = self._ask(OPEN_LINES, {"id": document.id, "after": page.endCursor}).get("fulfillmentOrder") or {}
+        for _ in _pages("the lines of a fulfillment order"):
+            if not page.hasNextPage:
+                break
+            answer = self._known(self._ask(OPEN_LINES, {"id": document.id, "after": page.endCursor}).get("fulfillmentOrder"), document.id)
             more = _understood(wire.OpenLines, answer.get("lineItems"), "fulfillmentOrder")
             lines, page = lines + more.nodes, more.pageInfo
         return document.model_copy(update={"lineItems": document.lineItems.model_copy(update={"nodes": lines})})
 
     def _whole_fulfillment(self, fulfillment: wire.Fulfillment) -> wire.Fulfillment:
         lines, page = list(fulfillment.fulfillmentLineItems.nodes), fulfillment.fulfillmentLineItems.pageInfo
-        while page.hasNextPage:
-            answer = self._ask(FULFILLED_LINES, {"id": fulfillment.id, "after": page.endCursor}).get("node") or {}
+        for _ in _pages("the lines of a fulfillment"):
+            if not page.hasNextPage:
+                break
+            answer = self._known(self._ask(FULFILLED_LINES, {"id": fulfillment.id, "after": page.endCursor}).get("node"), fulfillment.id)
             more = _understood(wire.FulfilledLines, answer.get("fulfillmentLineItems"), "node")
             lines, page = lines + more.nodes, more.pageInfo
         return fulfillment.model_copy(update={"fulfillmentLineItems": fulfillment.fulfillmentLineItems.model_copy(update={"nodes": lines})})
@@ -426,10 +435,12 @@ class ShopifyConnector:
             raise
         return _understood(wire.CancellationState, self._known(answer, gid), "order")
 
-    def _known(self, order: Any, gid: str) -> Any:
-        if order is None:
+    def _known(self, found: Any, gid: str) -> dict[str, Any]:
+        if found is None:
             raise Rejected("NOT_FOUND", f"Shopify does not know {gid}", remedy="check that the connection points at the shop the order came from")
-        return order
+        if not isinstance(found, dict):
+            raise ContractDrift("UNEXPECTED_ANSWER", f"Shopify answered no object for {gid}", remedy="compare the connector's query with the API version's schema")
+        return found
 
     # ------------------------------------------------------------------------------------------------ the endpoint
     def _setting(self, name: str) -> bool:
@@ -466,6 +477,12 @@ class ShopifyConnector:
                 remedy=f"check base_url and that API version {self.manifest.api_version} is still served",
             )
         return _data(answer.body, writes=writes)
+
+
+def _pages(what: str) -> Iterator[int]:
+    """As many turns as any list here can have pages; a list that goes on after that has no end."""
+    yield from range(MOST_PAGES)
+    raise ContractDrift("UNEXPECTED_ANSWER", f"{what} in Shopify go on after {MOST_PAGES} pages", remedy="look whether paging still works as documented")
 
 
 def _data(body: bytes, *, writes: bool) -> dict[str, Any]:

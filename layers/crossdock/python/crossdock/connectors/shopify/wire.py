@@ -418,7 +418,7 @@ class OrderCancelAnswer(Inbound):
 
 class NamedQuantity(Inbound):
     name: str
-    quantity: int
+    quantity: Annotated[int, Field(gt=-(10**10), lt=10**10)]
 
 
 class Level(Inbound):
@@ -459,7 +459,7 @@ class Locations(Inbound):
 
 
 class StockedItem(Inbound):
-    sku: str | None
+    sku: Annotated[str, StringConstraints(max_length=120)] | None
     tracked: bool
 
 
