@@ -63,6 +63,7 @@ mutants: setup ## sabotages of every promise, each of which a test must notice
 
 soak: setup ## what `make test` samples, whole: every cut call, every permutation, new stories each time
 	$(PYTEST) tests -m soak -q -n 2
+	CROSSDOCK_TESTS=soak $(PYTEST) tests/fuzz -q -n 2
 
 up: setup ## engine, simulators and every tenant, deployed; stays up
 	@$(CROSSDOCK) local up

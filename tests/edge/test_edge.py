@@ -23,7 +23,7 @@ from crossdock.flows.services import Services
 from crossdock.observability import log_failure
 from tests.functions.tenant import DELIVERY_ID, Tenant, batch
 
-CONTEXT = SimpleNamespace(function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="r-1")
+CONTEXT = SimpleNamespace(function_name="f", memory_limit_in_mb=512, invoked_function_arn="arn:f", aws_request_id="r-1", get_remaining_time_in_millis=lambda: 30_000)
 ORDER = "storefront-1"
 COMMANDS = [json.dumps({"arguments": {}, "command": "CreateSalesOrder", "connection": "erp", "order_id": f"storefront-{number}"}) for number in range(3)]
 WORKERS = {QueueName.INBOUND: "translate_delivery", QueueName.WORK: "apply_event", QueueName.OUTBOUND: "deliver_command"}
@@ -86,6 +86,26 @@ def test_an_empty_batch_is_nothing_to_do_and_no_failure(tenant: Tenant) -> None:
     work = Worked()
 
     assert failed(handle(work, {"Records": []})) == [] and work.bodies == []
+
+
+def test_what_there_is_no_time_for_goes_back_at_once_and_the_function_is_not_ended_in_the_middle(tenant: Tenant, put_off: list[Any]) -> None:
+    left = iter((30_000, batches.ENOUGH_SECONDS * 1000, 900))
+    context = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: next(left)})
+    work = Worked()
+
+    assert failed(batches.queue_handler(QueueName.OUTBOUND, work)(batch(*COMMANDS), context)) == ["m-2"]
+
+    assert work.bodies == COMMANDS[:2]
+    assert put_off == [(QueueName.OUTBOUND, "r-2", 1)]
+
+
+def test_a_last_try_is_made_however_little_time_is_left(tenant: Tenant, put_off: list[Any]) -> None:
+    context = SimpleNamespace(**{**vars(CONTEXT), "get_remaining_time_in_millis": lambda: 900})
+    work = Worked()
+
+    batches.queue_handler(QueueName.OUTBOUND, work)(batch(COMMANDS[0], tries=batches.LAST_TRY[QueueName.OUTBOUND]), context)
+
+    assert work.bodies == COMMANDS[:1]
 
 
 # ------------------------------------------------------------------ for good
@@ -215,6 +235,20 @@ def test_an_unexpected_error_is_tried_again_then_on_record_and_its_text_in_no_lo
     line = next(line for line in tenant.lines() if "failure" in line)
     assert line["failure"][0]["error"] == type(error).__name__
     assert line["failure"][0]["at"][-1].endswith("__call__"), "where in the code it happened"
+
+
+@pytest.mark.parametrize("queue", list(QueueName))
+def test_the_tries_last_longer_than_a_minutes_outage_of_the_platform_and_the_next_comes_soon_after_it(queue: QueueName, tenant: Tenant, put_off: list[Any]) -> None:
+    tenant.give(WORKERS[queue])
+    away = Worked(**{"": ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "GetItem")})
+    body = COMMANDS[0] if queue is QueueName.OUTBOUND else '{"delivery_id": "shop.a.1"}'
+
+    for tries in range(1, batches.LAST_TRY[queue]):
+        handle(away, batch(body, tries=tries), queue=queue)
+
+    pauses = [seconds for _, _, seconds in put_off]
+    assert sum(pauses) > 60
+    assert max(pauses[:3]) < 60
 
 
 def test_the_failure_of_a_platform_call_names_the_call(tenant: Tenant, put_off: list[Any]) -> None:

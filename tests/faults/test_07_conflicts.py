@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from crossdock.flows.watch import STOCK_EVERY
 from tests.faults.system import Faulty
 from tests.scenarios.system import eventually
 
@@ -55,4 +56,6 @@ def _leave(faulty: Faulty, pieces: int) -> None:
     safety = {at["location"]: int(at["safety"]) for at in faulty.acme.get(f"/v1/inventory/{SKU}")["locations"]}
     faulty.acme.act("storefront", "set_stock", sku=SKU, available=pieces + safety["CHI"], location_id=CHICAGO)
     faulty.acme.act("storefront", "set_stock", sku=SKU, available=0, location_id=DALLAS)
+    faulty.age("CURSOR#stock#storefront", by=STOCK_EVERY * 2)
+    faulty.acme.invoke("watch_deadlines")
     eventually(lambda: faulty.acme.get(f"/v1/inventory/{SKU}")["available"] == str(pieces), f"{pieces} pieces of {SKU} can be promised", within=30)

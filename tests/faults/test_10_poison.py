@@ -22,7 +22,7 @@ def test_nine_are_done_and_the_tenth_is_a_dead_letter_with_its_reason(faulty: Fa
         for order_id in order_ids:
             if order_id != poisoned:
                 faulty.acme.reaches(order_id, "completed", within=120)
-        eventually(lambda: faulty.depth("inbound", dead=True) == 1, "one dead letter", within=120)
+        eventually(lambda: faulty.depth("inbound", dead=True) == 1, "one dead letter", within=200)
         refusals = len(met())
     [letter] = [letter for letter in faulty.acme.cli("dlq", "peek", "inbound") if letter["subject"] == poison.removeprefix("DELIVERY#")]
     record = faulty.acme.exception(subject=letter["subject"])

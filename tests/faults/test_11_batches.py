@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from crossdock import batches
 from tests.faults.system import Faulty, hold, late
 from tests.scenarios.system import eventually
 
@@ -57,7 +58,7 @@ def test_a_batch_whose_answer_never_comes_is_done_once(faulty: Faulty) -> None:
 @pytest.mark.fault(11, "Lambda times out in mid-batch")
 def test_a_batch_that_takes_too_long_is_done_once(faulty: Faulty) -> None:
     """The function's own limit ends it while a call hangs."""
-    limit, client, worker = 5, faulty.aws("lambda"), faulty.function("translate_delivery")
+    limit, client, worker = batches.ENOUGH_SECONDS + 3, faulty.aws("lambda"), faulty.function("translate_delivery")
     before = client.get_function_configuration(FunctionName=worker.full_name)["Timeout"]
     documents = [faulty.unsent([("AC-LUB-WHT", 1)]) for _ in range(MESSAGES)]
     client.update_function_configuration(FunctionName=worker.full_name, Timeout=limit)

@@ -438,3 +438,25 @@ def test_a_count_is_believed_only_of_whoever_owns_the_locations_stock() -> None:
 
 def test_money_of_the_test_orders_is_exact() -> None:
     assert an_order().total == usd(54)
+
+
+def test_a_release_that_comes_after_the_goods_have_left_is_no_matter_for_a_person() -> None:
+    """The worker of the release died; until the queue brought it again the warehouse had shipped, and all of it was billed and gone there."""
+    world = World()
+    world.erp.fail("ReleaseFulfillment", RetryLater("BUSY", "x", after_seconds=600))
+    world.place()
+    world.run(until=timedelta(minutes=5))
+    world.erp.fail("ReleaseFulfillment", Rejected("NOT_FOUND", "the sales order is not there"), times=9)
+    world.tell("erp", world.dispatch("shop-1.1"))
+    world.run()
+    world.later()
+    assert (world.status(), world.open_codes()) == ("completed", [])
+    assert ("ReleaseFulfillment", "shop-1.1") not in world.effects_done()
+
+
+def test_a_release_refused_while_the_goods_are_there_is_a_matter_for_a_person() -> None:
+    world = World()
+    world.erp.fail("ReleaseFulfillment", Rejected("NOT_FOUND", "the sales order is not there"), times=9)
+    world.place()
+    world.run()
+    assert world.open_codes() == ["NOT_FOUND"]

@@ -142,7 +142,9 @@ class Tenant:
     def run(self, function: str, given: Mapping[str, Any]) -> Any:
         """The function's answer to the event, as the Lambda runtime would get it: through JSON."""
         self.give(function)
-        context = SimpleNamespace(function_name=function, memory_limit_in_mb=512, invoked_function_arn=f"arn:{function}", aws_request_id="r-1")
+        context = SimpleNamespace(
+            function_name=function, memory_limit_in_mb=512, invoked_function_arn=f"arn:{function}", aws_request_id="r-1", get_remaining_time_in_millis=lambda: 30_000
+        )
         return json.loads(json.dumps(handler(function)(json.loads(json.dumps(given)), context)))
 
     def work_off(self, function: str, stage: str) -> int:

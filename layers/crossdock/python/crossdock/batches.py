@@ -27,6 +27,10 @@ LAST_TRY = {QueueName.INBOUND: 4, QueueName.WORK: 4, QueueName.OUTBOUND: 10}
 """The queues' maxReceiveCount (infra/constructs/queues.py holds the same numbers; a test compares them)."""
 
 LONGEST_PAUSE_SECONDS = 900
+PLATFORM_PAUSE_SECONDS = (25, 40)
+"""When the platform itself fails: so that even four tries last longer than a minute's outage, and the next one comes soon after its end."""
+ENOUGH_SECONDS = 12
+"""A message is not begun with less of the function's time left: ended in the middle, the whole batch would wait out the queue's own long pause."""
 
 Refusal = Callable[[str, CrossdockError, Services], bool]
 """Deals with a message that was refused; False: it is for a person."""
@@ -50,7 +54,12 @@ def queue_handler(queue: QueueName, work: Work, on_refusal: Refusal | None = Non
     """A Lambda handler that works a queue's messages one by one: done, put off, or recorded as exception and moved to the dead letters."""
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
-    def one(record: SQSRecord) -> None:
+    def one(record: SQSRecord, lambda_context: Any) -> None:
+        left, tries = lambda_context.get_remaining_time_in_millis(), int(record.attributes.approximate_receive_count)
+        if left < ENOUGH_SECONDS * 1000 and tries < LAST_TRY[queue]:
+            logger.warning("message not begun", queue=queue.value, code="OUT_OF_TIME")
+            _pause(queue, record, 1)
+            raise GoesRoundAgain("OUT_OF_TIME")
         _work_one(queue, record, work, on_refusal)
 
     @logger.inject_lambda_context(clear_state=True)
@@ -92,7 +101,8 @@ def _classify(queue: QueueName, record: SQSRecord, work: Work, on_refusal: Refus
     except (ClientError, BotoCoreError) as error:
         # The platform itself: classified, its details in the log, never the message's content.
         log_failure("platform call failed", error, queue=queue.value, subject=subject)
-        _put_off(queue, record, RetryLater("PLATFORM_UNAVAILABLE", f"a platform call failed: {type(error).__name__}"), tries, made)
+        pause = random.randint(*PLATFORM_PAUSE_SECONDS)  # noqa: S311 - jitter, not a secret
+        _put_off(queue, record, RetryLater("PLATFORM_UNAVAILABLE", f"a platform call failed: {type(error).__name__}", after_seconds=pause), tries, made)
     except Exception as error:  # noqa: BLE001 - the edge of the system: whatever comes out becomes a record and a log line
         log_failure("message failed unexpectedly", error, queue=queue.value, subject=subject, command=command)
         _put_off(queue, record, RetryLater("UNEXPECTED_ERROR", f"{type(error).__name__} while working on {command or 'the message'}"), tries, made)
@@ -109,13 +119,17 @@ def _put_off(queue: QueueName, record: SQSRecord, error: RetryLater, tries: int,
     last = tries >= LAST_TRY[queue]
     if last:
         _to_exception(queue, record.body, error, made, dead_letter=False)
-    try:
-        # After the last try at once: so the queue moves it to the dead letters now, and not only after its own long pause.
-        bootstrap.function_delay().put_off(queue, record.receipt_handle, 0 if last else backoff_seconds(tries, error.after_seconds))
-    except (ClientError, BotoCoreError) as refused:
-        log_failure("message keeps the queue's own pause", refused, queue=queue.value)
+    # After the last try at once: so the queue moves it to the dead letters now, and not only after its own long pause.
+    _pause(queue, record, 0 if last else backoff_seconds(tries, error.after_seconds))
     logger.info("message put off", queue=queue.value, code=error.code, tries=tries)
     raise GoesRoundAgain(error.code) from error
+
+
+def _pause(queue: QueueName, record: SQSRecord, seconds: int) -> None:
+    try:
+        bootstrap.function_delay().put_off(queue, record.receipt_handle, seconds)
+    except (ClientError, BotoCoreError) as refused:
+        log_failure("message keeps the queue's own pause", refused, queue=queue.value)
 
 
 def _to_exception(queue: QueueName, body: str, error: CrossdockError, made: Services, *, dead_letter: bool) -> None:

@@ -358,7 +358,7 @@ def _source_told(message: OutboundMessage, receipt: Receipt, services: Services)
 def refused(message: OutboundMessage, error: CrossdockError, services: Services) -> bool:
     """What a refusal means by itself. True when it is dealt with; False: an exception for a person.
 
-    A warehouse that cannot cancel any more has answered the question: the part ships.
+    A warehouse that cannot cancel any more has answered the question: the part ships. One that cannot take a part which has left need not.
     """
     part_id = message.part_id
     if message.command == "CancelFulfillment" and part_id and isinstance(error, Rejected) and error.code == "ALREADY_SHIPPED":
@@ -372,6 +372,14 @@ def refused(message: OutboundMessage, error: CrossdockError, services: Services)
         _change(message, services, action="CancellationRefused", summary=f"part {message.part_id}: {error.detail}"[:500], details={"part": part_id}, decide=keep)
         progress.advance(message.order_id or "", services)
         return True
+    if message.command == "ReleaseFulfillment" and part_id and isinstance(error, Rejected):
+        # Told late (a worker died, the queue brought it again): the warehouse had shipped on its own account and knows of nothing to do any more.
+        record = services.orders.get(message.order_id or "")
+        part = record.part(part_id) if record is not None else None
+        if part is not None and part.status is PartStatus.SHIPPED:
+            raise_exception.close_for_message(QueueName.OUTBOUND, message.text(), services=services)
+            progress.advance(message.order_id or "", services)
+            return True
     return False
 
 
