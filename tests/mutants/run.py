@@ -29,10 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).resolve().parent / "mutants.yaml"
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "node_modules", "build", "cdk.out", ".crossdock", "__pycache__", ".*_cache", ".hypothesis")
 LONGEST_SECONDS = 300
+"""What runs longer with a sabotage never ends: noticed too."""
+BASELINE_SECONDS = 1800
 
 
 @dataclass(frozen=True)
 class Mutant:
+    about: str
     promise: str
     file: str
     old: str
@@ -53,13 +56,15 @@ class Mutant:
 
 def read(path: Path = LIST) -> list[Mutant]:
     """The list; raises TypeError for an entry that lacks something or has too much."""
-    return [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    parts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [Mutant(about, **{**entry, "tests": tuple(entry["tests"])}) for about, entries in parts.items() for entry in entries]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """``killed`` (and by which test), ``survived``, ``could not apply``, or ``broken`` when the tests could not be run at all."""
 
+    about: str
     promise: str
     file: str
     result: str
@@ -86,7 +91,7 @@ class Copies:
         problem = mutant.problem(tree)
         if problem:
             self._free.put(tree)
-            return Outcome(mutant.promise, mutant.file, "could not apply", problem, 0.0)
+            return Outcome(mutant.about, mutant.promise, mutant.file, "could not apply", problem, 0.0)
         whole = path.read_text(encoding="utf-8")
         path.write_text(whole.replace(mutant.old, mutant.new), encoding="utf-8")
         try:
@@ -96,15 +101,16 @@ class Copies:
             self._free.put(tree)
         result = {0: "survived", 1: "killed"}.get(code, "broken")
         first = next((line.partition("FAILED ")[2].partition(" - ")[0] for line in said.splitlines() if line.startswith("FAILED ")), "")
-        return Outcome(mutant.promise, mutant.file, result, first if result == "killed" else said[-400:] if result == "broken" else "", round(time.monotonic() - started, 1))
+        by = first if result == "killed" else said[-400:] if result == "broken" else ""
+        return Outcome(mutant.about, mutant.promise, mutant.file, result, by, round(time.monotonic() - started, 1))
 
 
-def pytest(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
+def pytest(tree: Path, tests: Sequence[str], *, longest: int = LONGEST_SECONDS, workers: int = 0) -> tuple[int, str]:
     """Runs the tests in that tree; the tree's own code comes before the installed one."""
     environment = {**os.environ, "PYTHONPATH": f"{tree / 'layers' / 'crossdock' / 'python'}{os.pathsep}{tree}", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", str(workers), "-p", "no:cacheprovider", "--no-header", "--tb=no", *tests]
     try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=longest, check=False)
     except subprocess.TimeoutExpired:
         return 1, f"FAILED {tests[0]} (it never ends)"
     return done.returncode, done.stdout + done.stderr
@@ -121,10 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crossdock-mutants-") as folder:
         copies = Copies(Path(folder), wanted.jobs)
-        if not wanted.without_baseline and not _passes_unchanged(Path(folder) / "tree-0", mutants):
+        if not wanted.without_baseline and not _passes_unchanged(Path(folder) / "tree-0", mutants, wanted.jobs):
             return 1
         outcomes = _all(copies, mutants, wanted.jobs)
     counts = Counter(outcome.result for outcome in outcomes)
+    print(_table(outcomes))
     for outcome in outcomes:
         if outcome.result != "killed":
             print(f"{outcome.result.upper()}: {outcome.promise}\n    {outcome.file} {outcome.by}")
@@ -135,12 +142,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if outcomes and set(counts) == {"killed"} else 1
 
 
-def _passes_unchanged(tree: Path, mutants: Sequence[Mutant]) -> bool:
+def _passes_unchanged(tree: Path, mutants: Sequence[Mutant], jobs: int) -> bool:
     """A test that fails anyway would kill everything."""
-    code, said = pytest(tree, sorted({test for mutant in mutants for test in mutant.tests}))
+    code, said = pytest(tree, sorted({test for mutant in mutants for test in mutant.tests}), longest=BASELINE_SECONDS, workers=jobs)
     if code:
         print(f"the tests do not pass without any sabotage:\n{said[-3000:]}")
     return code == 0
+
+
+def _table(outcomes: Sequence[Outcome]) -> str:
+    mutations, killed = Counter(outcome.about for outcome in outcomes), Counter(outcome.about for outcome in outcomes if outcome.result == "killed")
+    rows = [("promises of", "mutations", "killed"), *((about, number, killed[about]) for about, number in mutations.items()), ("all", len(outcomes), killed.total())]
+    return "\n" + "\n".join(f"{about:40}{number:>10}{noticed:>8}" for about, number, noticed in rows) + "\n"
 
 
 def _all(copies: Copies, mutants: Sequence[Mutant], jobs: int) -> list[Outcome]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -26,10 +28,13 @@ def spellings(text: str) -> set[str]:
 def leaks(written: Iterable[tuple[str, str]], forbidden: Mapping[str, str]) -> list[str]:
     """Where (``place: what``) any of the forbidden texts (what it is, by name) stands in what was written (place and text). Never the text itself."""
     wanted = {name: {spelling.lower() for spelling in spellings(text)} for name, text in forbidden.items()}
-    found = set()
+    places: dict[str, list[str]] = {}
     for place, text in written:
-        lowered = text.lower()
-        found |= {f"{place}: {name}" for name, forms in wanted.items() if any(form in lowered for form in forms)}
+        places.setdefault(place, []).append(text.lower())
+    found = set()
+    for place, texts in places.items():
+        whole = "\n".join(texts)
+        found |= {f"{place}: {name}" for name, forms in wanted.items() if any(form in whole for form in forms)}
     return sorted(found)
 
 
@@ -44,24 +49,49 @@ def secrets_of(tenant: Tenant) -> dict[str, str]:
     manager = _client(tenant, "secretsmanager")
     for page in manager.get_paginator("list_secrets").paginate():
         for listed in page["SecretList"]:
-            for connection, fields in json.loads(manager.get_secret_value(SecretId=listed["ARN"])["SecretString"]).items():
-                found |= {f"{listed['Name']} {connection}.{name}": str(value) for name, value in fields.items() if name not in _NO_SECRETS}
+            kept = json.loads(manager.get_secret_value(SecretId=listed["ARN"])["SecretString"])
+            found |= {f"{listed['Name']} {path}": value for path, value in _leaves(kept) if path.rpartition(".")[2] not in _NO_SECRETS}
     return {name: value for name, value in found.items() if len(value) >= SHORTEST_SECRET}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, path)
+    else:
+        yield path, str(value)
 
 
 _NO_SECRETS = {"aad_tenant", "environment", "company_id", "client_id", "channel_id", "shop_domain"}
 """Names of accounts, which addresses hold; what proves who somebody is stands beside them."""
 
 
-def tokens_in(exchanges: Path) -> dict[str, str]:
-    """The bearer tokens that the simulated vendors gave out or were shown."""
-    found = {}
-    for line in exchanges.read_text(encoding="utf-8").splitlines() if exchanges.exists() else ():
-        for piece in line.replace('\\"', '"').split('"access_token"')[1:]:
-            token = piece.lstrip(' :"').partition('"')[0]
-            if len(token) >= SHORTEST_SECRET:
-                found[f"bearer token {len(found) + 1}"] = token
-    return found
+def tokens() -> dict[str, str]:
+    """The bearer tokens that the simulated directory gave out in this run, out of the simulators' own store."""
+    found = []
+    for store in sorted((_run_directory() / "simulators").glob("*.state")):
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
+            found += [str(key) for (key,) in database.execute("select key from documents where collection = '_tokens'")]
+    return {f"bearer token {number}": token for number, token in enumerate(found, start=1)}
+
+
+def _run_directory() -> Path:
+    parts = crossdock("local", "status", check=False)["parts"]
+    return Path(next(part["log"] for part in parts if part["name"] == "engine")).parents[1]
+
+
+def deployed(tenant: Tenant) -> Iterator[tuple[str, str]]:
+    """Everything that was deployed: templates, the layers' content and the functions' code and environments."""
+    for file in sorted((_run_directory() / "cdk.out").rglob("*")):
+        if file.is_file():
+            yield f"deployed {file.name}", file.read_text(encoding="utf-8", errors="replace")
+    functions = _client(tenant, "lambda")
+    for page in functions.get_paginator("list_functions").paginate():
+        for function in page["Functions"]:
+            yield f"environment of {function['FunctionName']}", json.dumps(function.get("Environment", {}))
 
 
 def logs_written(tenant: Tenant) -> Iterator[tuple[str, str]]:
@@ -83,13 +113,10 @@ def logs_written(tenant: Tenant) -> Iterator[tuple[str, str]]:
 
 
 def files_written() -> Iterator[tuple[str, str]]:
-    """What the engine and the functions' workers wrote to their files. The simulators' files are the vendors', not ours."""
-    parts = crossdock("local", "status", check=False)["parts"]
-    vendors = {part["log"] for part in parts if part["name"] != "engine"}
-    for log in sorted(Path(next(part["log"] for part in parts if part["name"] == "engine")).parent.rglob("*")):
-        if log.is_file() and str(log) not in vendors:
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-                yield f"file {log.name}", line
+    """What the engine and the deployment wrote to their files. The simulators' files are the vendors', not ours."""
+    for log in sorted((_run_directory() / "logs").iterdir()):
+        if not log.name.startswith("simulator-"):
+            yield f"file {log.name}", log.read_text(encoding="utf-8", errors="replace")
 
 
 def workflow_data(tenant: Tenant) -> Iterator[tuple[str, str]]:
