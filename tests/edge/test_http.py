@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import socket
 import ssl
+import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -14,8 +16,8 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutio
 
 from crossdock import http
 from crossdock.domain.errors import NeedsPerson, RetryLater, UnknownOutcome
-from crossdock.http import STILL_WORKING_SECONDS, Answer, OutboundHttp, retry_after_seconds
-from tests.edge.vendor import Behaviour, Vendor, answer, raw, reset
+from crossdock.http import MAX_ANSWER_BYTES, STILL_WORKING_SECONDS, Answer, OutboundHttp, retry_after_seconds
+from tests.edge.vendor import Behaviour, Vendor, answer, raw, reset, trickle
 
 
 def caller(vendor: Vendor) -> OutboundHttp:
@@ -317,3 +319,24 @@ def test_a_failure_names_the_call_but_not_its_query_or_body() -> None:
         write(vendor)
 
     assert caught.value.detail == "erp answered 500 to POST /orders"
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\n{"], ids=["of a length", "until it closes"])
+def test_an_answer_that_trickles_in_ends_with_the_calls_time(head: bytes) -> None:
+    began = time.monotonic()
+    with Vendor(trickle(head, pause_seconds=0.05, times=120)) as vendor, pytest.raises(UnknownOutcome) as caught:
+        write(vendor, timeout_seconds=0.5)
+
+    assert time.monotonic() - began < 4
+    assert caught.value.settles_in_seconds == STILL_WORKING_SECONDS
+
+
+def test_an_answer_that_unpacks_to_a_thousand_times_its_size_is_not_unpacked_whole() -> None:
+    bomb = gzip.compress(bytes(200 * 2**20), 9)
+    tracemalloc.start()
+    with Vendor(answer(200, bomb, "Content-Encoding: gzip")) as vendor, pytest.raises(RetryLater, match="more than"):
+        read(vendor, timeout_seconds=20)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 4 * MAX_ANSWER_BYTES, f"{most} bytes held at once"

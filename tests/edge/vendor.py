@@ -42,6 +42,19 @@ def reset(data: bytes = b"") -> Behaviour:
     return act
 
 
+def trickle(head: bytes, *, pause_seconds: float, times: int) -> Behaviour:
+    """An answer that begins at once and then comes byte by byte."""
+
+    def act(peer: socket.socket, _request: bytes) -> None:
+        peer.sendall(head)
+        for _ in range(times):
+            threading.Event().wait(pause_seconds)
+            peer.sendall(b" ")
+        raise ConnectionAbortedError
+
+    return act
+
+
 class Vendor:
     """Listens on a free port; each request is treated by the next behaviour, the last one again and again."""
 

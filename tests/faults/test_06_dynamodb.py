@@ -29,6 +29,10 @@ def test_a_throttled_table_delays_and_loses_nothing(faulty: Faulty) -> None:
 
 @pytest.mark.fault(6, "DynamoDB away for 60 s")
 def test_an_outage_of_the_table_is_told_to_the_senders_and_over_when_it_is_over(faulty: Faulty) -> None:
+    began = time.monotonic()
+    for order_id in [faulty.place([("AC-LUB-WHT", 1)]) for _ in range(6)]:
+        faulty.acme.reaches(order_id, "completed", within=240)
+    usual = time.monotonic() - began  # what six orders take on this machine when nothing is wrong
     running = [faulty.place([("AC-LUB-WHT", 1)]) for _ in range(3)]  # in the middle of their way when the table goes
     documents = [faulty.unsent([("AC-LUB-WHT", 1)]) for _ in range(6)]
     away = aws_error("dynamodb", None, "InternalServerError", status=500)
@@ -62,6 +66,6 @@ def test_an_outage_of_the_table_is_told_to_the_senders_and_over_when_it_is_over(
             recovered = time.monotonic() - back
     ended.set()
     eventually(lambda: not any(thread.is_alive() for thread in senders), "every sender is done")
-    assert recovered < RECOVERY_SECONDS, f"what was sent in the outage was completed {recovered:.0f} s after its end"
+    assert recovered < RECOVERY_SECONDS + usual, f"what was sent in the outage was completed {recovered:.0f} s after its end; six orders usually take {usual:.0f} s"
     whole = time.monotonic() - back
-    faulty.did(f"{OUTAGE_SECONDS} s of 500s: {len(refused)} tries answered 5xx, none lost; new orders complete {recovered:.0f} s after its end, all {whole:.0f} s")
+    faulty.did(f"{OUTAGE_SECONDS} s of 500s: {len(refused)} tries answered 5xx, none lost; new ones complete {recovered:.0f} s after (usually {usual:.0f} s), all {whole:.0f} s")

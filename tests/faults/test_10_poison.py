@@ -22,14 +22,18 @@ def test_nine_are_done_and_the_tenth_is_a_dead_letter_with_its_reason(faulty: Fa
         for order_id in order_ids:
             if order_id != poisoned:
                 faulty.acme.reaches(order_id, "completed", within=120)
-        eventually(lambda: faulty.depth("inbound", dead=True) == 1, "one dead letter", within=200)
+        eventually(lambda: faulty.depth("inbound", dead=True), "a dead letter", within=200)
+        # The fault stays until this is seen: once it is gone the sweep, too, would bring the delivery through.
+        subject = poison.removeprefix("DELIVERY#")
+        record = faulty.acme.exception(subject=subject)
+        letters = faulty.acme.cli("dlq", "peek", "inbound")
+        assert {letter["subject"] for letter in letters} == {subject}
+        assert {letter["code"] for letter in letters} == {record["code"]} == {"PLATFORM_UNAVAILABLE"}
+        assert {letter["exception_id"] for letter in letters} == {record["exception_id"]}
+        assert faulty.acme.order(poisoned) is None
         refusals = len(met())
-    [letter] = [letter for letter in faulty.acme.cli("dlq", "peek", "inbound") if letter["subject"] == poison.removeprefix("DELIVERY#")]
-    record = faulty.acme.exception(subject=letter["subject"])
-    assert letter["code"] == record["code"] == "PLATFORM_UNAVAILABLE" and letter["exception_id"] == record["exception_id"], (letter, record)
-    assert faulty.acme.order(poisoned) is None
 
     faulty.redrive_twice("inbound")
     faulty.acme.reaches(poisoned, "completed", within=60)
-    eventually(lambda: not faulty.acme.exceptions(subject=letter["subject"]), "the exception is closed on the evidence")
+    eventually(lambda: not faulty.acme.exceptions(subject=subject), "the exception is closed on the evidence")
     faulty.did(f"9 done, 1 dead letter with its reason after {refusals} refused calls; redriven twice: one order")

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.domain.errors import CrossdockError, NeedsPerson
+from crossdock.domain.errors import ContractDrift, CrossdockError, NeedsPerson
+from crossdock.flows import exceptions
 from tests.connectors.test_contract import CONVERSATIONS, OffScriptError, Sample, ScriptedAnswer, ScriptedVendor, good, play, vendor_for
+from tests.flows.world import World
 from tests.fuzz import hostile
 from tests.fuzz.conftest import soaking
 
@@ -208,3 +210,22 @@ def test_pages_without_end_come_to_an_end(sample: Sample) -> None:
     except CrossdockError:
         pass
     assert len(vendor.calls) <= MOST_CALLS
+
+
+# ------------------------------------------------------------------ the ledger behind it
+@pytest.mark.parametrize("command", ["CreateSalesOrder", "ReleaseFulfillment"])
+def test_an_answer_nobody_understands_to_a_write_that_was_done_is_looked_up_before_it_is_written_again(command: str) -> None:
+    world = World()
+    world.autopilot()
+    world.erp.fail(command, ContractDrift("UNEXPECTED_ANSWER", "an answer of another shape"), after_commit=True)
+    world.place()
+    world.run()
+    (record,) = [record for record in world.exceptions.listed() if record.code == "UNEXPECTED_ANSWER"]
+
+    exceptions.retry(record.exception_id, actor="somebody", services=world.services, letters=world.letters)
+    world.run()
+
+    assert world.status() == "completed"
+    done = [effect for effect in world.effects_done() if effect[0] == command]
+    assert len(done) == len(set(done)), "done twice"
+    assert world.balance().adds_up

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from tests.mutants import run
 from tests.mutants.run import ROOT, Mutant, read
 
 MUTANTS = read()
@@ -23,3 +24,9 @@ def test_the_sabotage_fits_exactly_one_place(mutant: Mutant) -> None:
     assert not mutant.problem(ROOT), f"{mutant.problem(ROOT)}: write the mutation of {mutant.promise!r} anew in tests/mutants/mutants.yaml, it must break that promise"
     changed = (ROOT / mutant.file).read_text(encoding="utf-8").replace(mutant.old, mutant.new)
     ast.parse(changed)  # a syntax error would be noticed by any test, and prove nothing
+
+
+def test_a_selection_that_fits_nothing_is_refused_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "pytest", lambda *given, **more: pytest.fail("this would run every test there is"))
+    monkeypatch.setattr(run, "Copies", lambda folder, number: None)
+    assert run.main(["--only", "nothing is called this"]) == 1

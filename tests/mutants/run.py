@@ -100,7 +100,8 @@ class Copies:
             path.write_text(whole, encoding="utf-8")
             self._free.put(tree)
         result = {0: "survived", 1: "killed"}.get(code, "broken")
-        first = next((line.partition("FAILED ")[2].partition(" - ")[0] for line in said.splitlines() if line.startswith("FAILED ")), "")
+        # An error in a fixture counts: what may not be deployed is refused while the stack is made, before any test looks at it.
+        first = next((line.partition(" ")[2].partition(" - ")[0] for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))), "")
         by = first if result == "killed" else said[-400:] if result == "broken" else ""
         return Outcome(mutant.about, mutant.promise, mutant.file, result, by, round(time.monotonic() - started, 1))
 
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-baseline", action="store_true", help="do not check first that the tests pass unchanged")
     wanted = parser.parse_args(arguments)
     mutants = [mutant for mutant in read() if wanted.only in mutant.promise or wanted.only in mutant.file]
+    if not mutants:  # pytest takes no names to mean every test there is
+        print(f"no mutant's promise or file contains {wanted.only!r}")
+        return 1
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crossdock-mutants-") as folder:
         copies = Copies(Path(folder), wanted.jobs)

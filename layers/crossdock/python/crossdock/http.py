@@ -25,6 +25,7 @@ BROKEN_OFF_SECONDS = 2
 STILL_WORKING_SECONDS = 60
 """A write that only ran out of our time (or of a gateway's) may still be worked on, and commit, this long."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+READ_AT_ONCE_BYTES = 64 * 1024
 READ_TRIES = 3
 SHORTEST_TRY_SECONDS = 0.5
 """With less than this left of a read's time, another try is not worth its connection."""
@@ -128,9 +129,15 @@ class OutboundHttp:
                 return self._classified(answer, what, writes=writes)
 
     def _once(self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout: float) -> Answer:
+        ends_at = time.monotonic() + timeout
         with self._ready().request(method, url, headers=headers, data=body, timeout=(min(CONNECT_TIMEOUT_SECONDS, timeout), timeout), allow_redirects=False, stream=True) as reply:
-            content = reply.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
-        return Answer(reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, content)
+            # Piece by piece as it comes: the timeout is of one wait for the network, and an answer that trickles in never waits long.
+            content = bytearray()
+            while len(content) <= MAX_ANSWER_BYTES and (piece := reply.raw.read1(READ_AT_ONCE_BYTES, decode_content=True)):
+                content += piece
+                if time.monotonic() > ends_at:
+                    raise requests.ReadTimeout("the answer has not come to its end in time")
+        return Answer(reply.status_code, {name.lower(): value for name, value in reply.headers.items()}, bytes(content))
 
     def _classified(self, answer: Answer, what: str, *, writes: bool) -> Answer:
         """The answer when its meaning is for the connector to say; an error when the call has to be made again."""
