@@ -198,13 +198,17 @@ class TenantStack(Stack):
         self._worker(
             "check_order",
             environment=[*records, "CROSSDOCK_SECRET_ID"],
-            permissions=[allow.state("GetItem", "PutItem"), allow.audit(append=True), allow.credentials()],
+            permissions=[allow.state("GetItem", "PutItem"), allow.audit(), allow.credentials()],
         )
         self._worker(
             "reserve_stock",
-            # What waited for the reservation goes round the work queue again.
-            environment=[*records, "CROSSDOCK_WORK_QUEUE_URL"],
-            permissions=[allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"), allow.audit(append=True), allow.send(self.work.queue)],
+            # What waited for the reservation goes round the work queue again; sales channels hear what is left.
+            environment=[*records, "CROSSDOCK_WORK_QUEUE_URL", "CROSSDOCK_OUTBOUND_QUEUE_URL"],
+            permissions=[
+                allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
+                allow.audit(),
+                allow.send(self.work.queue, self.outbound.queue),
+            ],
         )
 
     def _build_stages(self) -> None:
@@ -216,7 +220,7 @@ class TenantStack(Stack):
             permissions=[
                 allow.archive("GetObject"),
                 allow.state("GetItem", "PutItem", "UpdateItem"),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.publish(),
                 allow.consume(self.inbound),
                 allow.send(self.inbound.dead_letters),
@@ -234,7 +238,7 @@ class TenantStack(Stack):
             ],
             permissions=[
                 allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.consume(self.work),
                 allow.send(self.work.queue, self.work.dead_letters, self.outbound.queue),
                 allow.start(self.workflow),
@@ -258,7 +262,7 @@ class TenantStack(Stack):
             permissions=[
                 allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
                 allow.listing(),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.archive("PutObject"),
                 allow.credentials(),
                 allow.consume(self.outbound),
@@ -283,9 +287,9 @@ class TenantStack(Stack):
                 "CROSSDOCK_ORDER_MACHINE_ARN",
             ],
             permissions=[
-                allow.state("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem"),
+                allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
                 allow.listing(),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.send(self.inbound.queue, self.work.dead_letters, self.outbound.queue),
                 allow.start(self.workflow),
                 allow.answer(self.workflow),
@@ -300,7 +304,7 @@ class TenantStack(Stack):
             environment=[*records, "CROSSDOCK_INBOUND_DLQ_URL", "CROSSDOCK_WORK_DLQ_URL", "CROSSDOCK_OUTBOUND_DLQ_URL"],
             permissions=[
                 allow.state("GetItem", "PutItem", "UpdateItem"),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.look_into(*(stage.dead_letters for stage in self.stages)),
             ],
         )
@@ -324,7 +328,7 @@ class TenantStack(Stack):
                 allow.archive("PutObject"),
                 # What is authentic but unreadable goes to the exception queue at once: record, audit entry, dead letter.
                 allow.state("GetItem", "PutItem", "UpdateItem"),
-                allow.audit(append=True),
+                allow.audit(),
                 allow.send(self.inbound.queue, self.inbound.dead_letters),
                 allow.credentials(),
             ],
@@ -335,7 +339,8 @@ class TenantStack(Stack):
             permissions=[
                 allow.state("GetItem", "BatchGetItem", "Query", "PutItem"),
                 allow.listing(),
-                allow.audit(append=False),
+                # A report on what another system owns is refused on record.
+                allow.audit(),
                 allow.archive("PutObject"),
                 allow.send(self.inbound.queue),
             ],

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from crossdock.connectors.direct.wire import SubmittedOrder
+from crossdock.connectors.direct.wire import StockReport, SubmittedOrder
 from crossdock.domain import address, customer, effect, events, exception_record, invoice, money, order, price, product, quantity, return_, shipment, stock
 from crossdock.domain.commands import INTENT, Command, Receipt
 from crossdock.domain.manifest import ConnectorManifest
@@ -41,8 +41,11 @@ _MODELS: dict[str, type[BaseModel] | TypeAdapter[Any]] = {
     "reservation": stock.Reservation,
     "return": return_.Return,
     "shipment": shipment.Shipment,
+    "stock_adjustment": stock.StockAdjustment,
+    "stock_entry": stock.StockEntry,
     "stock_level": stock.StockLevel,
     "stock_reading": stock.StockReading,
+    "stock_report": StockReport,
     "submitted_order": SubmittedOrder,
     "tenant": TenantSpec,
     "connector_manifest": ConnectorManifest,

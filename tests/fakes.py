@@ -29,7 +29,18 @@ from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
 from crossdock.domain.pace import Pace
 from crossdock.domain.price import Price
 from crossdock.domain.stage import QueueName
-from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.domain.stock import (
+    EntryKind,
+    Outcome,
+    Reservation,
+    ReservedLine,
+    StockAdjustment,
+    StockChange,
+    StockEntry,
+    StockLevel,
+    StockReading,
+    movements,
+)
 from crossdock.flows.allowance import Allowance
 
 START = datetime(2026, 10, 5, 8, 0, tzinfo=UTC)
@@ -193,6 +204,7 @@ class MemoryStock:
         self.reservations: dict[str, Reservation] = {}
         self.left: dict[str, dict[tuple[str, str], Decimal]] = {}
         self.tokens: dict[str, set[str]] = defaultdict(set)
+        self.entries: dict[tuple[str, str], dict[tuple[object, ...], StockEntry]] = defaultdict(dict)
         self.before_reserve: list[Callable[[], object]] = []
 
     def level(self, sku: str, location: str) -> StockLevel | None:
@@ -204,15 +216,57 @@ class MemoryStock:
     def everywhere(self, sku: str) -> list[StockLevel]:
         return [level for (name, _), level in self.shelf.items() if name == sku]
 
-    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
-        standing = self.shelf.get((reading.sku, reading.location))
+    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> StockChange:
+        key = (reading.sku, reading.location)
+        standing = self.shelf.get(key)
         if standing is not None and standing.as_of is not None and standing.as_of >= reading.as_of:
-            return False
-        committed = standing.committed if standing else Decimal(0)
-        self.shelf[reading.sku, reading.location] = StockLevel(
-            sku=reading.sku, location=reading.location, on_hand=reading.on_hand, committed=committed, safety=safety, source=source, as_of=reading.as_of
+            outcome = Outcome.DUPLICATE if standing.as_of == reading.as_of and standing.source == source else Outcome.LATE
+            return self._ignored(key, outcome)
+        on_hand = reading.on_hand + movements(entry for entry in self.entries[key].values() if entry.at > reading.as_of)
+        seen = {} if reading.expected is None else {"expected": reading.expected, "expected_at": reading.expected_at}
+        level = (standing or StockLevel(sku=reading.sku, location=reading.location, on_hand=on_hand, committed=Decimal(0), safety=safety)).model_copy(
+            update={"on_hand": on_hand, "safety": safety, "source": source, "as_of": reading.as_of, **seen}
         )
-        return True
+        self.shelf[key] = level.model_copy(update={"changes": level.changes + 1})
+        self._note(
+            StockEntry(sku=reading.sku, location=reading.location, kind=EntryKind.COUNT, at=reading.as_of, on_hand=reading.on_hand, source=source),
+        )
+        return StockChange(Outcome.APPLIED, standing, self.shelf[key])
+
+    def adjust(self, adjustment: StockAdjustment, *, safety: Decimal, source: str, at: datetime) -> StockChange:
+        key = (adjustment.sku, adjustment.location)
+        standing = self.shelf.get(key)
+        entry = StockEntry(
+            sku=key[0],
+            location=key[1],
+            kind=EntryKind.ADJUSTMENT,
+            at=adjustment.occurred_at,
+            change=adjustment.change,
+            source=source,
+            reference=adjustment.adjustment_id,
+        )
+        late = standing is not None and standing.as_of is not None and standing.as_of >= adjustment.occurred_at
+        if not self._note(entry.model_copy(update={"outcome": Outcome.LATE}) if late else entry):
+            return self._ignored(key, Outcome.DUPLICATE)
+        if late:
+            return self._ignored(key, Outcome.LATE)
+        before = standing or StockLevel(sku=key[0], location=key[1], on_hand=Decimal(0), committed=Decimal(0), safety=safety, source=source)
+        self.shelf[key] = before.model_copy(update={"on_hand": before.on_hand + adjustment.change, "changes": before.changes + 1})
+        return StockChange(Outcome.APPLIED, standing, self.shelf[key])
+
+    def _ignored(self, key: tuple[str, str], outcome: Outcome) -> StockChange:
+        name = "late" if outcome is Outcome.LATE else "duplicates"
+        level = self.shelf[key]
+        self.shelf[key] = level.model_copy(update={name: getattr(level, name) + 1})
+        return StockChange(outcome, level, level)
+
+    def _note(self, entry: StockEntry) -> bool:
+        entries = self.entries[entry.sku, entry.location]
+        name = (entry.at, entry.kind, entry.source, entry.reference)
+        return entries.setdefault(name, entry) is entry
+
+    def ledger(self, sku: str, location: str, *, limit: int) -> list[StockEntry]:
+        return sorted(self.entries[sku, location].values(), key=lambda entry: entry.at, reverse=True)[:limit]
 
     def reserve(self, reservation: Reservation) -> str | None:
         if self.before_reserve:
@@ -231,7 +285,8 @@ class MemoryStock:
 
     def _move(self, sku: str, location: str, *, on_hand: Decimal = Decimal(0), committed: Decimal = Decimal(0)) -> None:
         level = self.shelf[sku, location]
-        self.shelf[sku, location] = level.model_copy(update={"on_hand": level.on_hand + on_hand, "committed": level.committed + committed})
+        changed = {"on_hand": level.on_hand + on_hand, "committed": level.committed + committed, "changes": level.changes + 1}
+        self.shelf[sku, location] = level.model_copy(update=changed)
 
     def reservation(self, order_id: str) -> Reservation | None:
         return self.reservations.get(order_id)
@@ -248,9 +303,14 @@ class MemoryStock:
         for line, quantity in self._taken(order_id, lines, token):
             self._move(line.sku, line.location, committed=-quantity)
 
-    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
+    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, at: datetime, left_at: datetime | None = None) -> None:
         for line, quantity in self._taken(order_id, lines, token):
-            self._move(line.sku, line.location, on_hand=-quantity, committed=-quantity)
+            level = self.shelf[line.sku, line.location]
+            counted = left_at is not None and level.as_of is not None and level.as_of > left_at
+            self._note(
+                StockEntry(sku=line.sku, location=line.location, kind=EntryKind.SHIPMENT, at=left_at or at, change=-quantity, source=order_id, reference=token),
+            )
+            self._move(line.sku, line.location, on_hand=Decimal(0) if counted else -quantity, committed=-quantity)
 
     def _taken(self, order_id: str, lines: Sequence[ReservedLine], token: str) -> list[tuple[ReservedLine, Decimal]]:
         if order_id not in self.left or token in self.tokens[order_id]:

@@ -33,10 +33,9 @@ class Permissions:
         """Ask the index for the keys of what is listed; the records themselves are read from the table."""
         return iam.PolicyStatement(sid="Listing", actions=["dynamodb:Query"], resources=[f"{self.storage.state.table_arn}/index/{LISTING_INDEX}"])
 
-    def audit(self, *, append: bool) -> iam.PolicyStatement:
-        """Read the trail and, with ``append``, add to it. There is no way to change it."""
-        actions = ["dynamodb:Query", "dynamodb:PutItem"] if append else ["dynamodb:Query"]
-        return iam.PolicyStatement(sid="AuditTable", actions=actions, resources=[self.storage.audit.table_arn])
+    def audit(self) -> iam.PolicyStatement:
+        """Read the trail and add to it. There is no way to change it."""
+        return iam.PolicyStatement(sid="AuditTable", actions=["dynamodb:Query", "dynamodb:PutItem"], resources=[self.storage.audit.table_arn])
 
     def archive(self, action: str) -> iam.PolicyStatement:
         """``PutObject`` or ``GetObject`` on any object of the archive."""

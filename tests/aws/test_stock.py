@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from crossdock.aws.stock import MOST_LINES, DynamoStock
 from crossdock.aws.table import StateTable
 from crossdock.domain.errors import NeedsPerson, RetryLater
-from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.domain.stock import EntryKind, Outcome, Reservation, ReservedLine, StockAdjustment, StockLevel, StockReading
 from tests.aws.account import Account, OneAtATime, at_once
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -101,7 +101,7 @@ def test_two_lines_of_one_sku_need_both_quantities(table: StateTable) -> None:
 
     assert level(stock).committed == 10
     assert dict(stock.outstanding()) == {"b": [line(10)]}
-    stock.consume("b", [line(6), line(4)], token="s1")
+    stock.consume("b", [line(6), line(4)], token="s1", at=NOW)
     assert level(stock).on_hand == 0
 
 
@@ -164,8 +164,8 @@ def test_a_shipment_is_consumed_once_per_token(table: StateTable) -> None:
     stock = stocked(table, 10)
     stock.reserve(wish("a", line(8)))
 
-    stock.consume("a", [line(3)], token="shipment-1")
-    stock.consume("a", [line(3)], token="shipment-1")
+    stock.consume("a", [line(3)], token="shipment-1", at=NOW)
+    stock.consume("a", [line(3)], token="shipment-1", at=NOW)
 
     assert numbers(stock, table) == (7, 5, 2)
     assert dict(stock.outstanding()) == {"a": [line(5)]}
@@ -175,10 +175,10 @@ def test_never_more_is_given_up_than_is_left(table: StateTable) -> None:
     stock = stocked(table, 10)
     stock.reserve(wish("a", line(8)))
 
-    stock.consume("a", [line(5)], token="shipment-1")
-    stock.consume("a", [line(5)], token="shipment-2")
+    stock.consume("a", [line(5)], token="shipment-1", at=NOW)
+    stock.consume("a", [line(5)], token="shipment-2", at=NOW)
     stock.release("a", [line(8)], token="a:cancel")
-    stock.consume("a", [line(1, "VALVE")], token="of another article")
+    stock.consume("a", [line(1, "VALVE")], token="of another article", at=NOW)
 
     assert numbers(stock, table) == (2, 0, 2)
 
@@ -195,7 +195,7 @@ def test_twenty_shipments_and_repeats_at_once_leave_the_right_stock(account: Acc
     stock = stocked(StateTable(OneAtATime(account.clients), "state"), 100)
     stock.reserve(wish("a", line(10)))
 
-    at_once(20, lambda number: stock.consume("a", [line(1)], token=f"shipment-{number % 10}"))
+    at_once(20, lambda number: stock.consume("a", [line(1)], token=f"shipment-{number % 10}", at=NOW))
 
     assert numbers(stock, account.table) == (90, 0, 90)
 
@@ -204,8 +204,8 @@ def test_a_stale_count_is_ignored(table: StateTable) -> None:
     stock = stocked(table, 10)
     older = StockReading(sku="BEARING", location="CHI", on_hand=Decimal(50), as_of=NOW - timedelta(seconds=1))
 
-    assert stock.count(older, safety=Decimal(0), source="erp") is False
-    assert stock.count(older.model_copy(update={"as_of": NOW}), safety=Decimal(0), source="erp") is False, "the same moment once more"
+    assert stock.count(older, safety=Decimal(0), source="erp").outcome is Outcome.LATE
+    assert stock.count(older.model_copy(update={"as_of": NOW}), safety=Decimal(0), source="erp").outcome is Outcome.DUPLICATE, "the same moment once more"
 
     assert level(stock).on_hand == 10
 
@@ -215,10 +215,10 @@ def test_a_newer_count_keeps_what_is_committed(table: StateTable) -> None:
     stock.reserve(wish("a", line(8)))
 
     newer = StockReading(sku="BEARING", location="CHI", on_hand=Decimal("20.5"), as_of=NOW + timedelta(microseconds=1))
-    assert stock.count(newer, safety=Decimal(2), source="threepl") is True
+    assert stock.count(newer, safety=Decimal(2), source="threepl").outcome is Outcome.APPLIED
 
     found = level(stock)
-    assert found == StockLevel(sku="BEARING", location="CHI", on_hand=Decimal("20.5"), committed=Decimal(8), safety=Decimal(2), source="threepl", as_of=newer.as_of)
+    assert found == StockLevel(sku="BEARING", location="CHI", on_hand=Decimal("20.5"), committed=Decimal(8), safety=Decimal(2), source="threepl", as_of=newer.as_of, changes=3)
     assert found.available == available(table) == Decimal("10.5")
 
 
@@ -228,3 +228,147 @@ def test_levels_are_found_by_place_and_everywhere(table: StateTable) -> None:
 
     assert [(each.location, int(each.on_hand)) for each in stock.everywhere("BEARING")] == [("CHI", 10), ("DAL", 5)]
     assert set(stock.levels([("BEARING", "CHI"), ("BEARING", "MOR"), ("BEARING", "CHI")])) == {("BEARING", "CHI")}
+
+
+# ------------------------------------------------------------------ the ledger
+
+
+def move(change: int, minutes: int, name: str) -> StockAdjustment:
+    return StockAdjustment(sku="BEARING", location="CHI", adjustment_id=name, change=Decimal(change), occurred_at=NOW + timedelta(minutes=minutes))
+
+
+def recount(on_hand: int, minutes: int, **more: Any) -> StockReading:
+    return StockReading(sku="BEARING", location="CHI", on_hand=Decimal(on_hand), as_of=NOW + timedelta(minutes=minutes), **more)
+
+
+HEARD = NOW + timedelta(hours=1)
+
+
+def test_a_movement_is_applied_once_and_stands_in_the_ledger(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(4)))
+
+    outcomes = [stock.adjust(move(5, 1, "m1"), safety=Decimal(0), source="wms", at=HEARD).outcome for _ in range(3)]
+
+    assert outcomes == [Outcome.APPLIED, Outcome.DUPLICATE, Outcome.DUPLICATE]
+    assert numbers(stock, table) == (15, 4, 11)
+    assert level(stock).duplicates == 2
+    newest = stock.ledger("BEARING", "CHI", limit=1)[0]
+    assert (newest.kind, newest.change, newest.source, newest.reference, newest.at) == (EntryKind.ADJUSTMENT, 5, "wms", "m1", NOW + timedelta(minutes=1))
+
+
+def test_forty_workers_with_the_same_movement_apply_it_once(account: Account) -> None:
+    table = StateTable(OneAtATime(account.clients), "state")
+    stock = stocked(table, 10)
+    at_once(40, lambda number: stock.adjust(move(1, 1, f"m{number % 4}"), safety=Decimal(0), source="wms", at=HEARD))
+    assert numbers(stock, table) == (14, 0, 14)
+
+
+def test_the_first_word_on_an_article_may_be_a_movement(table: StateTable) -> None:
+    stock = DynamoStock(table)
+    change = stock.adjust(move(5, 1, "m1"), safety=Decimal(2), source="wms", at=HEARD)
+    assert change.moved and numbers(stock, table) == (5, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "on_hand"),
+    [
+        (move(-4, 9, "m"), recount(50, 5), 46),  # the count was taken before and comes after
+        (recount(50, 9), move(-4, 5, "m"), 50),  # the count holds the movement
+        (recount(50, 5), move(-4, 9, "m"), 46),
+        (move(-4, 5, "m"), recount(50, 9), 50),
+    ],
+    ids=["movement kept", "movement late", "in order", "counted anew"],
+)
+def test_a_count_and_a_movement_end_alike_whichever_is_heard_first(table: StateTable, first: Any, then: Any, on_hand: int) -> None:
+    stock = stocked(table, 10)
+    for report in (first, then, then, first):
+        if isinstance(report, StockReading):
+            stock.count(report, safety=Decimal(0), source="erp")
+        else:
+            stock.adjust(report, safety=Decimal(0), source="erp", at=HEARD)
+    assert numbers(stock, table) == (on_hand, 0, on_hand)
+
+
+def test_late_and_repeated_reports_are_counted_and_seen_in_the_ledger(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.count(recount(30, 0), safety=Decimal(0), source="another")
+    stock.count(recount(20, -5), safety=Decimal(0), source="erp")
+    stock.adjust(move(3, -1, "old"), safety=Decimal(0), source="erp", at=HEARD)
+    stock.adjust(move(3, -1, "old"), safety=Decimal(0), source="erp", at=HEARD)
+    found = level(stock)
+    assert (found.on_hand, found.late, found.duplicates) == (10, 3, 1)
+    assert [entry.outcome for entry in stock.ledger("BEARING", "CHI", limit=10) if entry.outcome is not Outcome.APPLIED] == [Outcome.LATE] * 3
+
+
+def test_what_is_expected_is_kept_and_never_reserved(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    change = stock.count(recount(10, 1, expected=Decimal(90), expected_at=NOW + timedelta(days=2)), safety=Decimal(0), source="erp")
+    assert change.moved, "more is coming"
+    assert (level(stock).expected, level(stock).expected_at) == (90, NOW + timedelta(days=2))
+    assert stock.reserve(wish("a", line(11))) == "BEARING@CHI"
+    stock.count(recount(10, 2), safety=Decimal(0), source="erp")
+    assert level(stock).expected == 90, "a count that says nothing of it leaves it"
+    stock.count(recount(10, 3, expected=Decimal(5)), safety=Decimal(0), source="erp")
+    assert level(stock).expected == 5
+
+
+def test_a_count_that_finds_what_was_known_is_no_entry(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    assert not stock.count(recount(10, 1), safety=Decimal(0), source="erp").moved
+    assert len(stock.ledger("BEARING", "CHI", limit=10)) == 1
+
+
+def test_what_left_before_the_count_is_not_taken_off_again(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stocked(table, 10, sku="VALVE")
+    stock.reserve(wish("a", line(4), line(3, "VALVE")))
+    stock.count(recount(6, 5), safety=Decimal(0), source="wms")
+
+    for _ in range(2):
+        stock.consume("a", [line(4), line(3, "VALVE")], token="s1", at=HEARD, left_at=NOW + timedelta(minutes=4))
+
+    assert numbers(stock, table) == (6, 0, 6)
+    assert (level(stock, "VALVE").on_hand, level(stock, "VALVE").committed) == (7, 0)
+
+
+def test_a_count_from_before_the_departure_that_comes_late_does_not_bring_the_goods_back(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stock.reserve(wish("a", line(4)))
+    stock.consume("a", [line(4)], token="s1", at=HEARD, left_at=NOW + timedelta(minutes=4))
+    stock.count(recount(10, 3), safety=Decimal(0), source="wms")
+    assert numbers(stock, table) == (6, 0, 6)
+
+
+def test_two_hundred_orders_and_the_owners_reports_at_once_promise_what_is_there(account: Account) -> None:
+    """A hundred pieces, two hundred orders of one, reports coming in between: a hundred get theirs."""
+    table = StateTable(OneAtATime(account.clients), "state")
+    stock = stocked(table, 60)
+    stocked(table, 60, sku="VALVE")
+
+    def act(number: int) -> str | None:
+        if number % 6 == 5:
+            stock.adjust(move(1, 1 + number, f"m{number}"), safety=Decimal(0), source="wms", at=HEARD)
+            return "reported"
+        return stock.reserve(wish(f"order-{number}", line(1), line(1, "VALVE")))
+
+    answers = at_once(240, act)
+    reserved = sum(answer is None for answer in answers)
+    assert answers.count("reported") == 40 and reserved == 60, "the valves are the scarcer half of each"
+    assert numbers(stock, account.table) == (100, 60, 40)
+    assert level(stock, "VALVE").available == 0
+
+
+def test_a_count_under_many_movements_gives_up_for_another_try(table: StateTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossdock.aws.stock.time.sleep", lambda _: None)
+    stock = stocked(table, 10)
+    stock.adjust(move(1, 5, "first"), safety=Decimal(0), source="erp", at=HEARD)
+    real, names = stock._entries, iter(range(100))
+
+    def while_it_looks(sku: str, location: str, *, after: datetime) -> Any:
+        stock.adjust(move(1, 6, f"m{next(names)}"), safety=Decimal(0), source="erp", at=HEARD)
+        return real(sku, location, after=after)
+
+    monkeypatch.setattr(stock, "_entries", while_it_looks)
+    with pytest.raises(RetryLater, match="STORE_BUSY"):
+        stock.count(recount(50, 4), safety=Decimal(0), source="erp")

@@ -242,7 +242,46 @@ def test_stock_is_told_by_place_and_in_all(tenant: Tenant) -> None:
     status, found, _ = call(tenant, "GET", "inventory/AC-BRG-6204")
     assert (status, found["available"], found["locations"][0]["location"], found["locations"][0]["on_hand"]) == (200, "76", "CHI", "100")
     status, found, _ = call(tenant, "GET", "inventory/AC-PMP-200")
-    assert (status, found) == (200, {"sku": "AC-PMP-200", "available": "0", "locations": []})
+    assert (status, found) == (200, {"sku": "AC-PMP-200", "available": "0", "locations": [], "channels": []})
+
+
+REPORTED = {"reports": [{"sku": "AC-TAP-PTF", "location": "WHS", "at": "2026-03-02T08:58:30Z", "change": "-12", "adjustment_id": "W-1", "reason": "damaged"}]}
+
+
+def report(tenant: Tenant, body: Any, *, key: str = "s-1") -> Answer:
+    return call(tenant, "POST", "inventory", body, headers={"Idempotency-Key": key})
+
+
+@pytest.fixture
+def counting(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    """The tenant with a warehouse that reports its stock through /v1."""
+    place = tenant.services.spec.locations["CHI"]
+    codes = {**place.codes, "direct": "WHS"}
+    monkeypatch.setitem(tenant.services.spec.locations, "CHI", place.model_copy(update={"stock_from": "direct", "codes": codes}))
+    return tenant
+
+
+def test_a_stock_report_is_taken_once_per_key(counting: Tenant) -> None:
+    first, again = report(counting, REPORTED), report(counting, REPORTED)
+    assert first[0] == again[0] == 202
+    assert first[1] == again[1] == {"delivery_id": first[1]["delivery_id"], "reports": 1, "status": "accepted"}
+    assert report(counting, {"reports": [{**REPORTED["reports"][0], "change": "-13"}]})[1]["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert report(counting, REPORTED, key="")[1]["code"] == "IDEMPOTENCY_KEY_MISSING"
+
+
+def test_a_report_names_what_is_wrong_with_it(counting: Tenant) -> None:
+    assert report(counting, "", key="e")[1]["code"] == "INVALID_BODY"
+    status, problem, _ = report(counting, {"reports": [{**REPORTED["reports"][0], "sku": "NOBODY", "location": "MOON"}]})
+    assert (status, [entry["path"] for entry in problem["errors"]]) == (422, ["reports.0.sku", "reports.0.location"])
+    assert report(counting, "[" * 2_000_000)[0] == 413
+
+
+def test_a_report_on_stock_that_another_system_owns_is_refused_and_on_record(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tenant.services.spec.locations["CHI"]
+    monkeypatch.setitem(tenant.services.spec.locations, "CHI", place.model_copy(update={"codes": {**place.codes, "direct": "WHS"}}))
+    status, problem, _ = report(tenant, REPORTED)
+    assert (status, problem["code"], problem["errors"][0]["path"]) == (409, "NOT_SYSTEM_OF_RECORD", "reports.0.location")
+    assert tenant.services.audit.entries("inventory")[-1].action == "WriteRefused"
 
 
 def test_a_sku_with_a_slash_or_a_space_can_be_asked_for(tenant: Tenant) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
-from crossdock.flows.watch import STOCK_EVERY
+from crossdock.flows.watch import STOCK_EVERY_MINUTES
 from tests.faults.system import Faulty
 from tests.scenarios.system import eventually
 
@@ -57,6 +58,6 @@ def _leave(faulty: Faulty, pieces: int) -> None:
     faulty.acme.act("storefront", "set_stock", sku=SKU, available=pieces + safety["CHI"], location_id=CHICAGO)
     faulty.acme.act("storefront", "set_stock", sku=SKU, available=0, location_id=DALLAS)
     # The shop's stock is read every few hours: the last reading, and whoever is about to read, are made older than that.
-    faulty.age("CURSOR#stock#storefront", "CURSOR#stock#storefront#claim", by=STOCK_EVERY * 2)
+    faulty.age("CURSOR#stock#storefront", "CURSOR#stock#storefront#claim", by=timedelta(minutes=STOCK_EVERY_MINUTES * 2))
     faulty.acme.invoke("watch_deadlines")
     eventually(lambda: faulty.acme.get(f"/v1/inventory/{SKU}")["available"] == str(pieces), f"{pieces} pieces of {SKU} can be promised", within=60)

@@ -63,9 +63,10 @@ def test_a_batch_that_takes_too_long_is_done_once(faulty: Faulty) -> None:
     documents = [faulty.unsent([("AC-LUB-WHT", 1)]) for _ in range(MESSAGES)]
     client.update_function_configuration(FunctionName=worker.full_name, Timeout=limit)
     try:
-        with faulty.impatient("inbound", seconds=limit + 3), faulty.proxy.faults(
-            hold("events", "PutEvents", seconds=limit * 3, by=worker, about=f"storefront-{documents[MIDDLE]['id']}", times=1)
-        ) as met:
+        with (
+            faulty.impatient("inbound", seconds=limit + 3),
+            faulty.proxy.faults(hold("events", "PutEvents", seconds=limit * 3, by=worker, about=f"storefront-{documents[MIDDLE]['id']}", times=1)) as met,
+        ):
             with faulty.paused("translate_delivery"):
                 for document in documents:
                     answer = faulty.send("orders/create", document, event_id=f"batch-{document['id']}")

@@ -92,9 +92,7 @@ def _settle(faulty: Faulty) -> None:
         owned = {record.get("order_id") for record in acme.exceptions()}
         orders = {order_id: acme.order(order_id) for order_id in faulty.history.order_ids()}
         moving = [
-            order_id
-            for order_id, order in orders.items()
-            if order is not None and order["status"] not in (*OVER, "held") and order_id not in owned and order_id not in on_purpose
+            order_id for order_id, order in orders.items() if order is not None and order["status"] not in (*OVER, "held") and order_id not in owned and order_id not in on_purpose
         ]
         if not moving and not any(faulty.depth(queue) for queue in ("inbound", "work")):
             return True

@@ -206,7 +206,8 @@ def test_stock_is_never_oversold_however_orders_interleave(wanted: list[tuple[st
         if act == "reserve":
             stock.reserve(Reservation(order_id=order_id, lines=(ReservedLine(sku=sku, location=place, quantity=Decimal(quantity)),), made_at=START))
         else:
-            getattr(stock, act)(order_id, [ReservedLine(sku=sku, location=place, quantity=Decimal(count))], token=f"{act}-{count}")
+            more = {"at": START} if act == "consume" else {}
+            getattr(stock, act)(order_id, [ReservedLine(sku=sku, location=place, quantity=Decimal(count))], token=f"{act}-{count}", **more)
         for key, level in stock.shelf.items():
             assert level.available >= 0, f"{key} is oversold"
             assert level.committed >= 0

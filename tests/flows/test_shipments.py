@@ -271,7 +271,7 @@ def test_what_is_shown_of_an_order_is_plain_json() -> None:
     assert views.find_shipment("nothing", world.services) is None
     assert views.timeline(world.audit.entries("shop-2"))["chain"]["whole"]
     assert views.timeline([])["chain"]["head"] is None
-    assert views.inventory("BOLT", world.stock.everywhere("BOLT"))["available"] == "157"
+    assert views.inventory("BOLT", world.stock.everywhere("BOLT"), world.services)["available"] == "157"
     assert views.exception(world.exceptions.listed()[0])["code"] == "TOTAL_MISMATCH"
     world.cancel("shop-3")
     world.run()

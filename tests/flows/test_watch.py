@@ -233,7 +233,7 @@ def test_an_order_that_cannot_be_looked_after_does_not_keep_the_watch_from_the_o
 
 def test_polls_and_counts_come_in_their_rhythm_and_once() -> None:
     polls = {"shipments": {"reason": "no webhooks", "every_seconds": 300, "awaited_every_seconds": 5, "answers": []}}
-    world = World(manifests={"erp": manifest("erp", "erp", list(MANIFESTS["erp"].commands), polls=polls)})
+    world = World(manifests={"erp": manifest("erp", "erp", list(MANIFESTS["erp"].commands), polls=polls, queries=["stock"])})
     assert world.watch().polls == 3, "one poll, two counts"
     world.run()
     assert world.watch().polls == 0

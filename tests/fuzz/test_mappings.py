@@ -54,7 +54,7 @@ def claims(found: Translation) -> None:
             assert not isinstance(value, float), f"{hostile.dotted(path)} is a binary float"
             if path[-1] in ("amount", "value", "quantity", "on_hand") and isinstance(value, str):
                 assert Decimal(value) >= 0, f"{hostile.dotted(path)} is {value}"
-                assert path[-1] == "amount" or Decimal(value) > 0, f"{hostile.dotted(path)} is nothing"
+                assert path[-1] in ("amount", "on_hand") or Decimal(value) > 0, f"{hostile.dotted(path)} is nothing"
         if isinstance(occurrence.fact, OrderPlaced | OrderUpdated):
             order = occurrence.fact.order
             assert all(line.net.amount >= 0 for line in order.lines), "a line is worth less than nothing"

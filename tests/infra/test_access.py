@@ -210,9 +210,12 @@ def test_a_function_that_unlearns_a_call_may_keep_neither_permission_nor_name(aw
 
     problems = check.check(stack, needs.of(stack, {**roads, "reserve_stock": kept})).problems
 
-    assert len(problems) == 2
-    assert "reserve_stock is told work_queue_url" in problems[0]
-    assert problems[1].startswith("unneeded: ReserveStock")
+    assert len(problems) == 4
+    assert {name for name in ("work_queue_url", "outbound_queue_url") for problem in problems[:2] if f"reserve_stock is told {name}" in problem} == {
+        "work_queue_url",
+        "outbound_queue_url",
+    }
+    assert all("(Send): sqs:SendMessage" in problem for problem in problems[2:])
 
 
 def test_the_command_tells_the_verdict_of_every_stack(aws: Synthesis, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,7 @@ def test_processes_of_another_checkout_are_left_alone(run: RunDirectory, launch:
     other.root.mkdir()
     other.create()
     theirs, ours = launch(directory=other), launch()
+    until(lambda: process.belonging_to(run.path) and process.belonging_to(other.path))  # a process has its mark only when it has become another program
 
     process.end_all_of(run.path)
 

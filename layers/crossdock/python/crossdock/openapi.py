@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.connectors.direct.wire import SubmittedOrder
+from crossdock.connectors.direct.wire import StockReport, SubmittedOrder
 from crossdock.domain.exception_record import ExceptionStatus
 from crossdock.domain.order_record import OrderStatus
 
@@ -12,6 +12,8 @@ _STRING = {"type": "string"}
 _DECIMAL = {"type": "string", "description": "a decimal number without exponent, exact", "pattern": r"^-?\d+(\.\d+)?$"}
 _TIME = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC"}
 _MONEY = {"type": "object", "required": ["amount", "currency"], "properties": {"amount": _DECIMAL, "currency": {"type": "string", "pattern": "^[A-Z]{3}$"}}}
+
+_IDEMPOTENCY_KEY = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
 
 
 def _object(required: list[str], **properties: Any) -> dict[str, Any]:
@@ -32,7 +34,8 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     submitted = SubmittedOrder.model_json_schema(ref_template="#/components/schemas/{model}")
-    inner = submitted.pop("$defs", {})
+    reported = StockReport.model_json_schema(ref_template="#/components/schemas/{model}")
+    inner = submitted.pop("$defs", {}) | reported.pop("$defs", {})
     summary = {
         "order_id": _STRING,
         "number": _nullable(_STRING),
@@ -49,6 +52,8 @@ def _schemas() -> dict[str, Any]:
     return {
         **inner,
         "SubmittedOrder": submitted,
+        "StockReport": reported,
+        "StockAccepted": _object(["delivery_id", "reports", "status"], delivery_id=_STRING, reports={"type": "integer"}, status={"const": "accepted"}),
         "Accepted": _object(["order_id", "delivery_id", "status"], order_id=_STRING, delivery_id=_STRING, status={"const": "accepted"}),
         "OrderSummary": _object(needed, **summary),
         "Order": _object(
@@ -88,7 +93,25 @@ def _schemas() -> dict[str, Any]:
             sku=_STRING,
             available=_DECIMAL,
             locations=_list(
-                _object(["location", "on_hand", "committed", "safety", "available"], location=_STRING, on_hand=_DECIMAL, committed=_DECIMAL, safety=_DECIMAL, available=_DECIMAL)
+                _object(
+                    ["location", "on_hand", "committed", "safety", "available"],
+                    location=_STRING,
+                    on_hand=_DECIMAL,
+                    committed=_DECIMAL,
+                    safety=_DECIMAL,
+                    available=_DECIMAL,
+                    expected=_DECIMAL,
+                    expected_at=_nullable(_TIME),
+                    source=_nullable(_STRING),
+                    as_of=_nullable(_TIME),
+                    sequence={"type": "integer"},
+                    late={"type": "integer"},
+                    duplicates={"type": "integer"},
+                    ledger=_list(_object(["kind", "at", "source", "outcome"], kind=_STRING, at=_TIME, source=_STRING, outcome=_STRING, change=_DECIMAL, on_hand=_DECIMAL)),
+                )
+            ),
+            channels=_list(
+                _object(["connection", "location", "available"], connection=_STRING, location=_STRING, available=_DECIMAL, told=_nullable(_DECIMAL)),
             ),
         ),
         "Exception": _object(
@@ -153,13 +176,21 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
                 },
                 "post": {
                     "operationId": "submitOrder",
-                    "parameters": [{"name": "Idempotency-Key", "in": "header", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 200}}],
+                    "parameters": [_IDEMPOTENCY_KEY],
                     "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("SubmittedOrder")}}},
                     "responses": _answers("Accepted", status="202", extra=("400", "409", "413", "422")),
                 },
             },
             "/orders/{id}": {"get": {"operationId": "getOrder", "parameters": [_in_path("id")], "responses": _answers("Order", extra=("404",))}},
             "/orders/{id}/timeline": {"get": {"operationId": "getTimeline", "parameters": [_in_path("id")], "responses": _answers("Timeline", extra=("404",))}},
+            "/inventory": {
+                "post": {
+                    "operationId": "reportStock",
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("StockReport")}}},
+                    "responses": _answers("StockAccepted", status="202", extra=("400", "409", "413", "422")),
+                }
+            },
             "/inventory/{sku}": {"get": {"operationId": "getInventory", "parameters": [_in_path("sku")], "responses": _answers("Inventory", extra=("404",))}},
             "/shipments/{id}": {"get": {"operationId": "getShipment", "parameters": [_in_path("id")], "responses": _answers("Shipment", extra=("404",))}},
             "/exceptions": {

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from crossdock import gateway
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater
-from crossdock.domain.events import OrderPlaced
+from crossdock.domain.events import OrderPlaced, StockAdjusted, StockCounted
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderStatus
 from crossdock.flows import receive, views
@@ -22,11 +22,13 @@ from crossdock.flows.translate import events_of
 VERSION = "1.0.0"
 DIRECT = "direct"
 SUBMIT = "orders/submit"
+STOCK_REPORT = "inventory/report"
 SEARCHED = 2000
 """Among so many of the newest orders a status is looked for."""
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 
 Answer = dict[str, Any]
+Checked = TypeVar("Checked")
 
 
 class Call:
@@ -36,6 +38,7 @@ class Call:
         self.method = str(event.get("httpMethod", "GET")).upper()
         self.path = "/" + str((event.get("pathParameters") or {}).get("proxy") or "").strip("/")
         self.headers = gateway.headers_of(event)
+        self.idempotency_key = self.headers.get("idempotency-key", "")
         self.query: dict[str, str] = {str(name): str(value) for name, value in (event.get("queryStringParameters") or {}).items()}
         self.body = gateway.body_of(event)
         self.correlation_id = gateway.correlation_of(event)
@@ -90,20 +93,26 @@ def _get_timeline(call: Call, services: Services, order_id: str) -> Answer:
     return call.ok({"order_id": order_id, **views.timeline(services.audit.entries(order_id))})
 
 
-def _submit_order(call: Call, services: Services) -> Answer:
-    key = call.headers.get("idempotency-key", "")
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
-        told = "Send an Idempotency-Key header of 1 to 200 printable characters, a new one per order."
+def _not_to_be_taken(call: Call, services: Services) -> Answer | None:
+    """What is wrong with a submission before its content is looked at."""
+    if not _IDEMPOTENCY_KEY.fullmatch(call.idempotency_key):
+        told = "Send an Idempotency-Key header of 1 to 200 printable characters, a new one for each thing you send."
         return gateway.problem(400, "Idempotency-Key needed", told, correlation_id=call.correlation_id, code="IDEMPOTENCY_KEY_MISSING")
     if DIRECT not in services.spec.connections:
-        return gateway.problem(404, "Not offered", "This tenant takes no orders here.", correlation_id=call.correlation_id)
+        return gateway.problem(404, "Not offered", "This tenant takes nothing here.", correlation_id=call.correlation_id)
+    if call.body and len(call.body) > services.spec.limits.webhook_bytes:
+        return gateway.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
+    return None
+
+
+def _submit_order(call: Call, services: Services) -> Answer:
+    if (refused := _not_to_be_taken(call, services)) is not None:
+        return refused
     if not call.body:
         raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the order as JSON in UTF-8")
-    if len(call.body) > services.spec.limits.webhook_bytes:
-        return gateway.problem(413, "Too large", f"At most {services.spec.limits.webhook_bytes} bytes are taken.", correlation_id=call.correlation_id)
     delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=SUBMIT, body=call.body, received_at=services.clock.now())
     order_id = _keep_refused(call, services, lambda: _checked(delivery, services))
-    accepted = receive.submit(call.client, key, connection=DIRECT, topic=SUBMIT, body=call.body, services=services)
+    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=SUBMIT, body=call.body, services=services)
     document = {"order_id": order_id, "delivery_id": accepted.delivery_id, "status": "accepted"}
     return call.ok(document, status=202, headers={"Location": f"/v1/orders/{order_id}"})
 
@@ -139,7 +148,7 @@ def _missing(look_up: Callable[[], object]) -> str | None:
     return None
 
 
-def _keep_refused(call: Call, services: Services, check: Callable[[], str]) -> str:
+def _keep_refused(call: Call, services: Services, check: Callable[[], Checked]) -> Checked:
     """A body that is refused is kept as it came (requirement 4): who asks why later can be shown."""
     try:
         return check()
@@ -153,7 +162,49 @@ def _get_inventory(call: Call, services: Services, sku: str) -> Answer:
     levels = services.stock.everywhere(sku)
     if not levels and sku not in services.spec.articles:
         return call.missing(f"SKU {sku}")
-    return call.ok(views.inventory(sku, levels))
+    return call.ok(views.inventory(sku, levels, services))
+
+
+def _report_stock(call: Call, services: Services) -> Answer:
+    if (refused := _not_to_be_taken(call, services)) is not None:
+        return refused
+    if not call.body:
+        raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the reports as JSON in UTF-8")
+    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=STOCK_REPORT, body=call.body, received_at=services.clock.now())
+    taken = _keep_refused(call, services, lambda: _checked_stock(delivery, call.client, services))
+    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=STOCK_REPORT, body=call.body, services=services)
+    return call.ok({"delivery_id": accepted.delivery_id, "reports": taken, "status": "accepted"}, status=202)
+
+
+def _checked_stock(delivery: Delivery, client: str, services: Services) -> int:
+    """How many reports; refused with the path of each name that is unknown, and of each location whose stock is another system's."""
+    unknown, foreign = [], []
+    facts = [occurrence.fact for occurrence in services.connectors.connector(DIRECT).translate(delivery).occurrences]
+    for index, fact in enumerate(facts):
+        about = fact.reading if isinstance(fact, StockCounted) else fact.adjustment if isinstance(fact, StockAdjusted) else None
+        if about is None:
+            continue
+        for path, look_up in (("sku", partial(services.xref.our_sku, DIRECT, about.sku)), ("location", partial(services.xref.our_location, DIRECT, about.location))):
+            if (note := _missing(look_up)) is not None:
+                unknown.append(FieldProblem(f"reports.{index}.{path}", note))
+        if not unknown:
+            location = services.xref.our_location(DIRECT, about.location)
+            owner = services.spec.locations[location].stock_from
+            if owner != DIRECT:
+                foreign.append(FieldProblem(f"reports.{index}.location", f"the stock of {location} is counted by {owner}"))
+    if unknown:
+        raise NeedsPerson("MISSING_XREF", f"{len(unknown)} name(s) are not known here", remedy="correct the fields named, or have them added", fields=unknown)
+    if foreign:
+        services.audit.append(
+            "inventory",
+            actor=client,
+            action="WriteRefused",
+            summary=f"{len(foreign)} report(s) on stock that another system owns",
+            details={"first": f"{foreign[0].path}: {foreign[0].problem}"},
+            at=services.clock.now(),
+        )
+        raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} report(s) are about stock that another system counts", remedy="leave them out", fields=foreign)
+    return len(facts)
 
 
 def _get_shipment(call: Call, services: Services, shipment_id: str) -> Answer:
@@ -185,6 +236,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("POST", re.compile(r"^/orders$"), _submit_order),
     ("GET", re.compile(rf"^/orders/{_ID}$"), _get_order),
     ("GET", re.compile(rf"^/orders/{_ID}/timeline$"), _get_timeline),
+    ("POST", re.compile(r"^/inventory$"), _report_stock),
     ("GET", re.compile(rf"^/inventory/{_SKU}$"), _get_inventory),
     ("GET", re.compile(rf"^/shipments/{_ID}$"), _get_shipment),
     ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
@@ -192,7 +244,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("GET", re.compile(r"^/openapi\.json$"), _openapi),
 ]
 
-_STATUS = {"IDEMPOTENCY_KEY_REUSED": 409, "NOT_FOUND": 404, "MISSING_XREF": 422}
+_STATUS = {"IDEMPOTENCY_KEY_REUSED": 409, "NOT_SYSTEM_OF_RECORD": 409, "NOT_FOUND": 404, "MISSING_XREF": 422}
 
 
 def serve(event: Mapping[str, Any], services: Services) -> Answer:

@@ -67,9 +67,7 @@ class DynamoAudit:
         )
         item = {"pk": text(subject), "sk": text(f"{entry.sequence:09d}"), "document": packed(entry.model_dump_json())}
         try:
-            self._clients.dynamodb.put_item(
-                TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD"
-            )
+            self._clients.dynamodb.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)", ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except Exception as error:
             if not condition_failed(error):
                 raise

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,18 @@ from crossdock.aws.failure import condition_failed, error_code, response_of
 from crossdock.aws.table import TRIES, Item, StateTable, moment, number, packed, stamp, text, unpacked
 from crossdock.domain.errors import NeedsPerson, RetryLater
 from crossdock.domain.model import plain
-from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.domain.stock import (
+    EntryKind,
+    Outcome,
+    Reservation,
+    ReservedLine,
+    StockAdjustment,
+    StockChange,
+    StockEntry,
+    StockLevel,
+    StockReading,
+    movements,
+)
 
 MOST_LINES = 99
 """A transaction takes 100 items: the reservation itself is one."""
@@ -30,7 +42,28 @@ def _level(item: Item) -> StockLevel:
         safety=Decimal(item["safety"]["N"]),
         source=item["source"]["S"] if "source" in item else None,
         as_of=moment(item["as_of"]["S"]) if "as_of" in item else None,
+        expected=Decimal(item["expected"]["N"]) if "expected" in item else Decimal(0),
+        expected_at=moment(item["expected_at"]["S"]) if "expected_at" in item else None,
+        **{name: int(item[name]["N"]) for name in ("changes", "late", "duplicates") if name in item},
     )
+
+
+def _log(sku: str, location: str) -> str:
+    return f"STOCKLOG#{sku}@{location}"
+
+
+def _entry_item(entry: StockEntry) -> Item:
+    """Sorted by when it happened; the same report is the same item."""
+    return {
+        "pk": text(_log(entry.sku, entry.location)),
+        "sk": text(f"{stamp(entry.at)}#{entry.kind.value}#{entry.source}#{entry.reference}"),
+        "document": text(entry.model_dump_json(exclude_none=True, exclude={"sku", "location"})),
+    }
+
+
+def _entry(item: Item) -> StockEntry:
+    sku, _, location = item["pk"]["S"].removeprefix("STOCKLOG#").rpartition("@")
+    return StockEntry.model_validate({"sku": sku, "location": location, **json.loads(item["document"]["S"])})
 
 
 def _position(line: ReservedLine) -> str:
@@ -68,28 +101,149 @@ class DynamoStock:
         """The SKU's level at every location that holds it."""
         return [_level(item) for item in self._table.partition(f"STOCK#{sku}")]
 
-    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
-        try:
-            self._table.client.update_item(
-                TableName=self._table.name,
-                Key={"pk": text(f"STOCK#{reading.sku}"), "sk": text(reading.location)},
-                UpdateExpression="SET on_hand = :n, safety = :f, available = :a - if_not_exists(committed, :z), committed = if_not_exists(committed, :z), as_of = :t, #s = :s",
-                ConditionExpression="attribute_not_exists(as_of) OR as_of < :t",
-                ExpressionAttributeNames={"#s": "source"},
-                ExpressionAttributeValues={
-                    ":n": number(plain(reading.on_hand)),
-                    ":f": number(plain(safety)),
-                    ":a": number(plain(reading.on_hand - safety)),
-                    ":z": number(0),
-                    ":t": text(stamp(reading.as_of)),
-                    ":s": text(source),
-                },
-            )
-        except Exception as error:
-            if condition_failed(error):
-                return False
-            raise
-        return True
+    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> StockChange:
+        """One conditional write, unless something left or came after the count was taken: then that is added to it again."""
+        later, extra = Decimal(0), "(attribute_not_exists(moved_at) OR moved_at <= :t)"
+        names: dict[str, Any] = {}
+        for attempt in range(TRIES):
+            on_hand = reading.on_hand + later
+            values = {
+                ":n": number(plain(on_hand)),
+                ":f": number(plain(safety)),
+                ":a": number(plain(on_hand - safety)),
+                ":z": number(0),
+                ":one": number(1),
+                ":t": text(stamp(reading.as_of)),
+                ":s": text(source),
+                **names,
+            }
+            expected = ""
+            if reading.expected is not None:
+                values |= {":e": number(plain(reading.expected))}
+                expected = ", expected = :e"
+                if reading.expected_at is not None:
+                    values |= {":ea": text(stamp(reading.expected_at))}
+                    expected += ", expected_at = :ea"
+            try:
+                answer = self._table.client.update_item(
+                    TableName=self._table.name,
+                    Key={"pk": text(f"STOCK#{reading.sku}"), "sk": text(reading.location)},
+                    UpdateExpression="SET on_hand = :n, safety = :f, available = :a - if_not_exists(committed, :z), committed = if_not_exists(committed, :z), "
+                    f"as_of = :t, #s = :s{expected} ADD changes :one",
+                    ConditionExpression=f"(attribute_not_exists(as_of) OR as_of < :t) AND {extra}",
+                    ExpressionAttributeNames={"#s": "source"},
+                    ExpressionAttributeValues=values,
+                    ReturnValues="ALL_OLD",
+                )
+            except Exception as error:
+                if not condition_failed(error):
+                    raise
+            else:
+                return self._counted(reading, answer.get("Attributes"), on_hand=on_hand, safety=safety, source=source)
+            standing = self._table.get(f"STOCK#{reading.sku}", reading.location) or {}
+            if "as_of" in standing and standing["as_of"]["S"] >= stamp(reading.as_of):
+                return self._not_counted(reading, _level(standing), source=source)
+            later = movements(self._entries(reading.sku, reading.location, after=reading.as_of))
+            extra, names = ("changes = :c", {":c": standing["changes"]}) if "changes" in standing else ("attribute_not_exists(changes)", {})
+            time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)) if attempt else 0)  # noqa: S311 - jitter
+        raise RetryLater("STORE_BUSY", f"the stock of {reading.sku} at {reading.location} is being changed by many at once", after_seconds=1)
+
+    def _counted(self, reading: StockReading, old: Item | None, *, on_hand: Decimal, safety: Decimal, source: str) -> StockChange:
+        before = _level(old) if old and "on_hand" in old else None
+        seen: dict[str, Any] = {"expected": reading.expected, "expected_at": reading.expected_at} if reading.expected is not None else {}
+        after = (before or StockLevel(sku=reading.sku, location=reading.location, on_hand=on_hand, committed=Decimal(0), safety=safety)).model_copy(
+            update={"on_hand": on_hand, "safety": safety, "source": source, "as_of": reading.as_of, "changes": (before.changes if before else 0) + 1, **seen}
+        )
+        if before is None or before.on_hand != on_hand:  # what was counted and found as it was is no change
+            self._note(self._count_entry(reading, source, change=None if before is None else on_hand - before.on_hand))
+        return StockChange(Outcome.APPLIED, before, after)
+
+    def _count_entry(self, reading: StockReading, source: str, *, change: Decimal | None, outcome: Outcome = Outcome.APPLIED) -> StockEntry:
+        return StockEntry(
+            sku=reading.sku, location=reading.location, kind=EntryKind.COUNT, at=reading.as_of, change=change, on_hand=reading.on_hand, source=source, outcome=outcome
+        )
+
+    def _not_counted(self, reading: StockReading, standing: StockLevel, *, source: str) -> StockChange:
+        """Older than what is known, or the same again; seen in the ledger and in the level's counters."""
+        outcome = Outcome.DUPLICATE if standing.as_of == reading.as_of and standing.source == source else Outcome.LATE
+        if self._note(self._count_entry(reading, source, change=None, outcome=outcome)) or outcome is Outcome.DUPLICATE:
+            self._ignored(reading.sku, reading.location, outcome)
+        return StockChange(outcome, standing, standing)
+
+    def _ignored(self, sku: str, location: str, outcome: Outcome) -> None:
+        self._table.client.update_item(
+            TableName=self._table.name,
+            Key={"pk": text(f"STOCK#{sku}"), "sk": text(location)},
+            UpdateExpression="ADD #n :one",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeNames={"#n": "late" if outcome is Outcome.LATE else "duplicates"},
+            ExpressionAttributeValues={":one": number(1)},
+        )
+
+    def adjust(self, adjustment: StockAdjustment, *, safety: Decimal, source: str, at: datetime) -> StockChange:
+        """The ledger's entry and the level, both or neither: the entry is what makes the movement known."""
+        entry = StockEntry(
+            sku=adjustment.sku,
+            location=adjustment.location,
+            kind=EntryKind.ADJUSTMENT,
+            at=adjustment.occurred_at,
+            change=adjustment.change,
+            source=source,
+            reference=adjustment.adjustment_id,
+            reason=adjustment.reason,
+        )
+        key = {"pk": text(f"STOCK#{adjustment.sku}"), "sk": text(adjustment.location)}
+        update = {
+            "TableName": self._table.name,
+            "Key": key,
+            "UpdateExpression": "SET on_hand = if_not_exists(on_hand, :z) + :q, available = if_not_exists(available, :mf) + :q, "
+            "committed = if_not_exists(committed, :z), safety = if_not_exists(safety, :f), moved_at = :m, #s = if_not_exists(#s, :s) ADD changes :one",
+            "ConditionExpression": "attribute_not_exists(as_of) OR as_of < :t",
+            "ExpressionAttributeNames": {"#s": "source"},
+            "ExpressionAttributeValues": {
+                ":q": number(plain(adjustment.change)),
+                ":z": number(0),
+                ":f": number(plain(safety)),
+                ":mf": number(plain(-safety)),
+                ":one": number(1),
+                ":m": text(stamp(max(at, adjustment.occurred_at))),
+                ":s": text(source),
+                ":t": text(stamp(adjustment.occurred_at)),
+            },
+        }
+        put = {"Put": {"TableName": self._table.name, "Item": _entry_item(entry), "ConditionExpression": "attribute_not_exists(pk)"}}
+        failed = self._transact([put, {"Update": update}], what=f"adjust {adjustment.sku} at {adjustment.location}")
+        after = self.level(adjustment.sku, adjustment.location)
+        if failed is None and after is not None:
+            return StockChange(Outcome.APPLIED, after.model_copy(update={"on_hand": after.on_hand - adjustment.change}), after)
+        outcome = Outcome.DUPLICATE if failed == 0 else Outcome.LATE
+        if outcome is Outcome.LATE and not self._note(entry.model_copy(update={"outcome": Outcome.LATE})):
+            outcome = Outcome.DUPLICATE
+        self._ignored(adjustment.sku, adjustment.location, outcome)
+        return StockChange(outcome, after, after)
+
+    def _note(self, entry: StockEntry) -> bool:
+        """False when it stands there."""
+        return self._table.put_new(_entry_item(entry)) is None
+
+    def ledger(self, sku: str, location: str, *, limit: int) -> list[StockEntry]:
+        page = self._table.client.query(
+            TableName=self._table.name,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": text(_log(sku, location))},
+            ScanIndexForward=False,
+            Limit=limit,
+        )
+        return [_entry(item) for item in page["Items"]]
+
+    def _entries(self, sku: str, location: str, *, after: datetime) -> Iterator[StockEntry]:
+        pages = self._table.client.get_paginator("query").paginate(
+            TableName=self._table.name,
+            KeyConditionExpression="pk = :pk AND sk > :after",
+            ExpressionAttributeValues={":pk": text(_log(sku, location)), ":after": text(f"{stamp(after)}$")},  # '$' sorts behind '#': nothing of that very moment
+            ConsistentRead=True,
+        )
+        return (_entry(item) for page in pages for item in page["Items"])
 
     def reserve(self, reservation: Reservation) -> str | None:
         lines = _summed(reservation.lines)
@@ -106,18 +260,18 @@ class DynamoStock:
             "sort": text(stamp(reservation.made_at)),
         }
         actions: list[dict[str, Any]] = [{"Put": {"TableName": self._table.name, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}]
-        actions += [self._update(line, "SET available = available - :q, committed = committed + :q", "available >= :q") for line in lines]
+        actions += [self._update(line, "SET available = available - :q, committed = committed + :q ADD changes :one", "available >= :q") for line in lines]
         failed = self._transact(actions, what=f"reserve {reservation.order_id}")
         if failed is None or failed == 0:
             return None  # committed now, or by an earlier run of the same order
         return _position(lines[failed - 1])
 
-    def _update(self, line: ReservedLine, expression: str, condition: str | None) -> dict[str, Any]:
+    def _update(self, line: ReservedLine, expression: str, condition: str | None, values: dict[str, Any] | None = None) -> dict[str, Any]:
         update: dict[str, Any] = {
             "TableName": self._table.name,
             "Key": {"pk": text(f"STOCK#{line.sku}"), "sk": text(line.location)},
             "UpdateExpression": expression,
-            "ExpressionAttributeValues": {":q": number(plain(line.quantity))},
+            "ExpressionAttributeValues": {":q": number(plain(line.quantity)), ":one": number(1), **(values or {})},
         }
         if condition:
             update["ConditionExpression"] = condition
@@ -151,15 +305,38 @@ class DynamoStock:
                 yield item["pk"]["S"].removeprefix("RESERVATION#"), lines
 
     def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
-        self._give_up(order_id, lines, token=token, expression="SET available = available + :q, committed = committed - :q")
+        self._give_up(order_id, lines, token=token, change=lambda line, _: self._update(line, "SET available = available + :q, committed = committed - :q ADD changes :one", None))
 
-    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
-        self._give_up(order_id, lines, token=token, expression="SET on_hand = on_hand - :q, committed = committed - :q")
+    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, at: datetime, left_at: datetime | None = None) -> None:
+        """The ledger's entries come first: a count that was taken before the goods left, and arrives after, finds them."""
+        for line in (line for line in _summed(lines) if line.quantity):
+            self._note(
+                StockEntry(
+                    sku=line.sku, location=line.location, kind=EntryKind.SHIPMENT, at=left_at or at, change=-line.quantity, source=order_id, reference=token, reason="shipped"
+                )
+            )
+        left = "SET on_hand = on_hand - :q, committed = committed - :q, moved_at = :m ADD changes :one"
+        counted = "SET available = available + :q, committed = committed - :q ADD changes :one"
+        moved = {":m": text(stamp(max(at, left_at or at)))}
 
-    def _give_up(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, expression: str) -> None:
-        """Takes lines out of the reservation and applies them to stock, once per token; never more than is left of a line."""
+        def change(line: ReservedLine, was_counted: bool) -> dict[str, Any]:
+            if left_at is None:
+                return self._update(line, left, None, moved)
+            since = {":d": text(stamp(left_at))}
+            if was_counted:
+                return self._update(line, counted, "as_of > :d", since)
+            return self._update(line, left, "attribute_not_exists(as_of) OR as_of <= :d", {**moved, **since})
+
+        self._give_up(order_id, lines, token=token, change=change)
+
+    def _give_up(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, change: Callable[[ReservedLine, bool], dict[str, Any]]) -> None:
+        """Takes lines out of the reservation and applies them to stock, once per token; never more than is left of a line.
+
+        ``change`` makes a line's update, the second time (True) for a position whose condition did not hold.
+        """
         key = {"pk": text(f"RESERVATION#{order_id}"), "sk": text("RECORD")}
-        for attempt in range(TRIES):
+        other_way: set[str] = set()
+        for attempt in range(TRIES + len(lines)):
             item = self._table.get(key["pk"]["S"], key["sk"]["S"])
             if item is None or token in item.get("tokens", {}).get("SS", []):
                 return
@@ -184,8 +361,11 @@ class DynamoStock:
                     ":token": text(token),
                 },
             }
-            failed = self._transact([{"Update": update}, *(self._update(line, expression, None) for line in taken)], what=f"{token}: {json.dumps(expression)}")
+            failed = self._transact([{"Update": update}, *(change(line, _position(line) in other_way) for line in taken)], what=token)
             if failed is None:
                 return
-            time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
+            if failed:
+                other_way ^= {_position(taken[failed - 1])}
+            else:
+                time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
         raise RetryLater("STORE_BUSY", f"the reservation of {order_id} is being changed by many at once", after_seconds=1)

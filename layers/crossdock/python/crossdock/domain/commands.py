@@ -145,7 +145,8 @@ class CancelOrder(Model):
 
 
 class PublishStock(Model):
-    """To a storefront: what can be sold of a SKU from a location (ATP). Business id: SKU, location and sequence."""
+    """To a storefront: what can be sold of a SKU from a location (ATP). Absolute: sent again it says the same, or something newer.
+    Business id: SKU, location and the level's sequence."""
 
     type: Literal["PublishStock"] = "PublishStock"
     sku: Sku

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
@@ -13,7 +14,7 @@ from crossdock.domain.model import Instant, Model, Text
 from crossdock.domain.order import Order
 from crossdock.domain.return_ import Return
 from crossdock.domain.shipment import Shipment
-from crossdock.domain.stock import StockReading
+from crossdock.domain.stock import StockAdjustment, StockReading
 
 
 class OrderPlaced(Model):
@@ -106,8 +107,27 @@ class StockCounted(Model):
     reading: StockReading
 
     @property
+    def occurred_at(self) -> datetime:
+        return self.reading.as_of
+
+    @property
     def subject(self) -> str:
         return f"{self.reading.sku}@{self.reading.location}"
+
+
+class StockAdjusted(Model):
+    """The owner of a location's stock reports one movement there."""
+
+    type: Literal["StockAdjusted"] = "StockAdjusted"
+    adjustment: StockAdjustment
+
+    @property
+    def occurred_at(self) -> datetime:
+        return self.adjustment.occurred_at
+
+    @property
+    def subject(self) -> str:
+        return f"{self.adjustment.sku}@{self.adjustment.location}"
 
 
 class ReturnRequested(Model):
@@ -120,7 +140,16 @@ class ReturnRequested(Model):
 
 
 Fact = Annotated[
-    OrderPlaced | OrderUpdated | OrderCancelled | FulfillmentAcknowledged | FulfillmentRefused | ShipmentDispatched | ShipmentDelivered | StockCounted | ReturnRequested,
+    OrderPlaced
+    | OrderUpdated
+    | OrderCancelled
+    | FulfillmentAcknowledged
+    | FulfillmentRefused
+    | ShipmentDispatched
+    | ShipmentDelivered
+    | StockCounted
+    | StockAdjusted
+    | ReturnRequested,
     Field(discriminator="type"),
 ]
 FACT: TypeAdapter[Fact] = TypeAdapter(Fact, config=ConfigDict(defer_build=True))

@@ -17,7 +17,7 @@ from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.order_record import OrderRecord, Parked
 from crossdock.domain.stage import QueueName
-from crossdock.domain.stock import Reservation, ReservedLine, StockLevel, StockReading
+from crossdock.domain.stock import Reservation, ReservedLine, StockAdjustment, StockChange, StockEntry, StockLevel, StockReading
 
 
 class Archive(Protocol):
@@ -105,8 +105,16 @@ class Stock(Protocol):
         """The SKU's level at every location that holds it."""
         ...
 
-    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> bool:
-        """Takes over an absolute count unless a newer one is known (False: stale, ignored)."""
+    def count(self, reading: StockReading, *, safety: Decimal, source: str) -> StockChange:
+        """Takes over an absolute count unless a newer one is known. Movements that happened after it was taken stay applied."""
+        ...
+
+    def adjust(self, adjustment: StockAdjustment, *, safety: Decimal, source: str, at: datetime) -> StockChange:
+        """Applies a movement, once per adjustment id; not when a count taken at that moment or later holds it already."""
+        ...
+
+    def ledger(self, sku: str, location: str, *, limit: int) -> list[StockEntry]:
+        """What changed what is on hand, the newest first."""
         ...
 
     def reserve(self, reservation: Reservation) -> str | None:
@@ -123,8 +131,11 @@ class Stock(Protocol):
         """Gives reserved stock back (cancel). ``token`` makes a repeat harmless."""
         ...
 
-    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
-        """Reserved stock has left: neither on hand nor committed any more. ``token`` makes a repeat harmless."""
+    def consume(self, order_id: str, lines: Sequence[ReservedLine], *, token: str, at: datetime, left_at: datetime | None = None) -> None:
+        """Reserved stock has left: neither on hand nor committed any more. ``token`` makes a repeat harmless.
+
+        ``left_at``: when it left, where the location's own counts can be compared with that moment: a count taken since does not hold it any more.
+        """
         ...
 
 

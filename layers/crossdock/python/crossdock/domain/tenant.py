@@ -13,6 +13,7 @@ from crossdock.domain.identifiers import ConnectionName, CurrencyCode, LocationC
 from crossdock.domain.manifest import RateLimit, Role
 from crossdock.domain.model import ExactDecimal, Model, Name, Text
 from crossdock.domain.product import UnitConversion
+from crossdock.domain.stock import ChannelStock
 
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
@@ -65,6 +66,8 @@ class Article(Model):
     units: tuple[UnitConversion, ...] = ()
     codes: dict[ConnectionName, str] = Field(default_factory=dict)
     """Where a system calls it otherwise; systems in ``sku_same_in`` need no entry."""
+    components: dict[Sku, Annotated[ExactDecimal, Field(gt=0)]] = Field(default_factory=dict)
+    """A bundle: base units of each component in one of it. It has no stock of its own."""
 
 
 class CrossReferences(Model):
@@ -99,6 +102,30 @@ class Routing(Model):
     """What happens when not all can be reserved: a person decides, or the order is tried again by itself every
     ``backorder_retry_minutes`` (the hold stays visible meanwhile)."""
     backorder_retry_minutes: Annotated[int, Field(ge=1)] = 15
+
+
+class Inventory(Model):
+    """How stock is counted, published to the sales channels, and watched."""
+
+    publish: Literal["event", "schedule", "off"] = "event"
+    """``event``: a change is published when it has come to rest for ``gather_seconds``; ``schedule``: all that differ, every
+    ``schedule_minutes``. Both end in the same state. Never to the storefront whose own count a location believes."""
+    gather_seconds: Annotated[int, Field(ge=1, le=300)] = 5
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
+    count_minutes: dict[ConnectionName, Annotated[int, Field(ge=1, le=1440)]] = Field(default_factory=dict)
+    """How often a connection is asked for all it holds; 360 unless set."""
+    channels: dict[ConnectionName, ChannelStock] = Field(default_factory=dict)
+    low_stock: dict[Sku, ExactDecimal] = Field(default_factory=dict)
+    """Fewer to be promised than this over all locations: an exception, once until there are enough again."""
+    default_low_stock: ExactDecimal | None = None
+    stale_hours: Annotated[int, Field(ge=1)] = 24
+    """A connection that has not counted for so long: an exception, once until it counts again."""
+
+    def channel(self, connection: str) -> ChannelStock:
+        return self.channels.get(connection, ChannelStock())
+
+    def low(self, sku: str) -> Decimal | None:
+        return self.low_stock.get(sku, self.default_low_stock)
 
 
 class Tolerance(Model):
@@ -189,6 +216,7 @@ class TenantSpec(Model):
     systems_of_record: dict[Literal["orders", "customers", "prices", "products", "invoices", "stock", "shipments"], str]
     """Field domain to the connection that owns it; ``locations`` for stock and shipments means each location's own."""
     routing: Routing
+    inventory: Inventory = Inventory()
     price_tolerance: Tolerance = Tolerance()
     tax: TaxPolicy = TaxPolicy()
     freight: FreightPolicy = FreightPolicy()
@@ -230,6 +258,11 @@ class TenantSpec(Model):
         for sku, article in self.articles.items():
             for connection in article.codes:
                 known(connection, f"articles.{sku}.codes")
+            for component in article.components:
+                if component not in self.articles or self.articles[component].components:
+                    raise ValueError(f"articles.{sku}.components names {component!r}, which is no article with stock of its own")
+        for connection in (*self.inventory.channels, *self.inventory.count_minutes):
+            known(connection, "inventory")
         return self
 
     @property

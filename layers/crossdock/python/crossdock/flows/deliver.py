@@ -13,7 +13,7 @@ from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
-from crossdock.flows import circuit, facts, progress, raise_exception
+from crossdock.flows import circuit, facts, progress, raise_exception, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -43,7 +43,7 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
     if message.command == "PollConnection":
         poll(message, services)
         return True
-    work = pull_stock if message.command == "PullStock" else _deliver
+    work = {"PullStock": pull_stock, stock.PUBLISH: stock.publish}.get(message.command, _deliver)
     waits = circuit.wait_seconds(message.connection, services) if work is pull_stock or progress.can(message.connection, message.command, services) else 0
     if not waits:
         try:
@@ -55,7 +55,7 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
             waits = again
         else:
             return True
-    if work is _deliver:  # a count is asked for again within minutes, until it has been made
+    if work is not pull_stock:  # a count is asked for again within minutes, until it has been made
         progress.send(message, services, delay_seconds=min(waits, LONGEST_DELAY_SECONDS))
     return False
 
@@ -503,7 +503,7 @@ def _polled(connection: str, resource: str, services: Services) -> bool:
 
 def pull_stock(message: OutboundMessage, services: Services) -> None:
     """Reads everything a connection holds and applies the counts of the locations it is believed for."""
-    connection, now = message.connection, services.clock.now()
+    connection = message.connection
     believed = {location.codes[connection]: name for name, location in services.spec.locations.items() if location.stock_from == connection}
     connector = services.connectors.connector(connection)
     for reading in circuit.asked(connection, connector.stock, services):
@@ -514,6 +514,5 @@ def pull_stock(message: OutboundMessage, services: Services) -> None:
             sku = services.xref.our_sku(connection, reading.sku)
         except NeedsPerson:
             continue  # an article the tenant does not run through this stack; an order for it raises MISSING_XREF
-        place = services.spec.locations[location]
-        services.stock.count(reading.model_copy(update={"sku": sku, "location": location}), safety=place.safety_stock.get(sku, place.default_safety_stock), source=connection)
-    services.cursors.put(f"stock#{connection}", now.isoformat())
+        stock.counted(reading.model_copy(update={"sku": sku, "location": location}), source=connection, reference="count", services=services)
+    stock.fresh(connection, services)

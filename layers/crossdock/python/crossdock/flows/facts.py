@@ -20,6 +20,7 @@ from crossdock.domain.events import (
     ReturnRequested,
     ShipmentDelivered,
     ShipmentDispatched,
+    StockAdjusted,
     StockCounted,
     fingerprint,
 )
@@ -29,7 +30,7 @@ from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, 
 from crossdock.domain.shipment import PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception
+from crossdock.flows import progress, raise_exception, stock
 from crossdock.flows.services import Services
 
 SHARE = Decimal("0.00001")
@@ -57,24 +58,11 @@ def apply(event: Event, services: Services) -> None:
     elif isinstance(fact, ShipmentDelivered):
         _delivered(event, fact, services)
     elif isinstance(fact, StockCounted):
-        _counted(event, fact, services)
+        stock.counted(fact.reading, source=event.source, reference=event.causation_id, services=services)
+    elif isinstance(fact, StockAdjusted):
+        stock.adjusted(fact.adjustment, source=event.source, reference=event.causation_id, services=services)
     else:
         _return_requested(event, fact, services)
-
-
-def _counted(event: Event, fact: StockCounted, services: Services) -> None:
-    place = services.spec.locations[fact.reading.location]
-    if place.stock_from != event.source:
-        services.audit.append(
-            fact.subject,
-            actor=event.source,
-            action="WriteRefused",
-            summary=f"the stock at {fact.reading.location} is {place.stock_from}'s to count, not {event.source}'s",
-            details={"delivery": event.causation_id},
-            at=services.clock.now(),
-        )
-        return
-    services.stock.count(fact.reading, safety=place.safety_stock.get(fact.reading.sku, place.default_safety_stock), source=event.source)
 
 
 # ------------------------------------------------------------------ the order itself
@@ -434,7 +422,10 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
     record = services.orders.change(order_id, join)
     # Also on a repeat: the first time may have ended between the record and what follows from it.
     for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
-        services.stock.consume(order_id, _base_lines(record, booked), token=booked.shipment.shipment_id)
+        place = services.spec.locations[booked.location]
+        # Only who works a location and counts it by itself has taken the goods off its count at the moment they left.
+        left_at = booked.shipment.dispatched_at if place.stock_from == place.connection == source else None
+        services.stock.consume(order_id, _base_lines(record, booked), token=booked.shipment.shipment_id, at=now, left_at=left_at)
         services.orders.refer("shipment", booked.shipment.shipment_id, order_id, booked.part_id)
         tracking = ", ".join(package.tracking_number for package in booked.shipment.packages if package.tracking_number)
         note = services.audit.append if new else partial(raise_exception.note_once, services=services)

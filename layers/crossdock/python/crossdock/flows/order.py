@@ -19,7 +19,7 @@ from crossdock.domain.price import Price
 from crossdock.domain.shipment import Fulfillment
 from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
-from crossdock.flows import allocate, circuit, progress, raise_exception
+from crossdock.flows import allocate, circuit, progress, raise_exception, stock
 from crossdock.flows.services import Services
 
 Outcome = dict[str, object]
@@ -165,6 +165,7 @@ def reserve(order_id: str, services: Services) -> Outcome:
                 levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
                 continue
             standing = services.stock.reservation(order_id) or planned  # an earlier run's, if there was one
+        stock.changed(((line.sku, line.location) for line in standing.lines), services)
         return _note_reservation(record, standing, services)
     else:
         raise ConcurrentChange("STOCK_CONTENTION", f"order {order_id}: other orders took the planned stock {allocate.MAX_REPLANS} times in a row", after_seconds=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +18,7 @@ from crossdock.domain.policy import erp_total_hold, not_approved
 from crossdock.domain.shipment import PartLine, PartStatus, Shipment, ShippedLine
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import ReservedLine
-from crossdock.flows import raise_exception
+from crossdock.flows import raise_exception, stock
 from crossdock.flows.services import Services
 
 CANCELLED = "Cancelled"
@@ -332,7 +332,7 @@ def _cancel_refused(record: OrderRecord, services: Services) -> OrderRecord:
     open_lines = sum(1 for part in record.parts if part.status is PartStatus.CANCELLED)
     for part in record.parts:
         if part.status is PartStatus.CANCELLED:
-            services.stock.release(record.order_id, left_of(part), token=f"{part.plan.part_id}:cancel")
+            _release(record.order_id, left_of(part), token=f"{part.plan.part_id}:cancel", services=services)
     raise_exception.business(
         "CANCEL_REFUSED",
         f"the cancellation came too late: {len(record.shipments)} shipment(s) left or cannot be stopped, {open_lines} part(s) were cancelled",
@@ -374,7 +374,12 @@ def give_back(order_id: str, services: Services) -> None:
     """What is reserved is what the reservation says, not what the record remembers: a crash may lie between the two."""
     reservation = services.stock.reservation(order_id)
     if reservation is not None:
-        services.stock.release(order_id, reservation.lines, token=f"{order_id}:cancel")
+        _release(order_id, reservation.lines, token=f"{order_id}:cancel", services=services)
+
+
+def _release(order_id: str, lines: Sequence[ReservedLine], *, token: str, services: Services) -> None:
+    services.stock.release(order_id, lines, token=token)
+    stock.changed(((line.sku, line.location) for line in lines), services)
 
 
 def _cancelled(record: OrderRecord, services: Services) -> OrderRecord:

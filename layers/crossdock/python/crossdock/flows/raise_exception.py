@@ -157,21 +157,50 @@ def business(
 
 def connection_down(connection: str, detail: str, *, since: datetime, services: Services) -> ExceptionRecord:
     """One exception for the whole outage of a system, whatever waits for it."""
+    return episode(
+        "CONNECTION_DOWN",
+        connection,
+        f"{connection} has not worked since {since:%Y-%m-%d %H:%M:%S} UTC: {detail}",
+        connection=connection,
+        cause=Cause.PLATFORM,
+        category=Category.RETRY_LATER,
+        remedy="nothing is lost: its commands wait and go on by themselves; ask the system's people when it will be back",
+        services=services,
+    )
+
+
+def episode(
+    code: str,
+    subject: str,
+    detail: str,
+    *,
+    services: Services,
+    what: str = "",
+    connection: str | None = None,
+    cause: Cause,
+    category: Category = Category.NEEDS_PERSON,
+    remedy: str,
+) -> ExceptionRecord:
+    """A state that lasts, of something that is no order: one record from when it begins until it is over, however often it is seen meanwhile.
+
+    The next time it begins the same record is reopened, with its history."""
     now = services.clock.now()
-    code = "CONNECTION_DOWN"
+    name = exception_id(code, subject, what)
+    standing = services.exceptions.get(name)
+    if standing is not None and not standing.closed:
+        return standing
     route = services.spec.route(code)
-    summary = f"{connection} has not worked since {since:%Y-%m-%d %H:%M:%S} UTC: {detail}"
     made = services.exceptions.open(
         ExceptionRecord(
-            exception_id=exception_id(code, connection),
+            exception_id=name,
             code=code,
-            category=Category.RETRY_LATER,
-            cause=Cause.PLATFORM,
+            category=category,
+            cause=cause,
             status=ExceptionStatus.OPEN,
-            detail=summary[:1000],
-            remedy="nothing is lost: its commands wait and go on by themselves; ask the system's people when it will be back",
+            detail=detail[:1000],
+            remedy=remedy[:1000],
             kind="business",
-            subject=connection,
+            subject=subject,
             connection=connection,
             fingerprint=incident_fingerprint(code, connection, ""),
             owner=route.owner,
@@ -182,7 +211,7 @@ def connection_down(connection: str, detail: str, *, since: datetime, services: 
             history=(HistoryEntry(at=now, actor=SYSTEM, action="opened", note=code),),
         )
     )
-    services.audit.append(connection, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {summary}"[:500], details={"exception_id": made.exception_id}, at=now)
+    services.audit.append(subject, actor=SYSTEM, action="ExceptionOpened", summary=f"{code}: {detail}"[:500], details={"exception_id": made.exception_id}, at=now)
     return made
 
 

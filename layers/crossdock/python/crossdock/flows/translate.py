@@ -7,7 +7,7 @@ from collections.abc import Callable
 from crossdock.domain.connector import Occurrence
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.errors import NeedsPerson
-from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDispatched, StockCounted, event_id
+from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDispatched, StockAdjusted, StockCounted, event_id
 from crossdock.domain.order import Order
 from crossdock.domain.quantity import Quantity
 from crossdock.flows.services import Services
@@ -62,6 +62,10 @@ def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
                 "reading": reading.model_copy(update={"sku": services.xref.our_sku(connection, reading.sku), "location": services.xref.our_location(connection, reading.location)})
             }
         )
+    if isinstance(fact, StockAdjusted):
+        change = fact.adjustment
+        ours = {"sku": services.xref.our_sku(connection, change.sku), "location": services.xref.our_location(connection, change.location)}
+        return fact.model_copy(update={"adjustment": change.model_copy(update=ours)})
     if isinstance(fact, ReturnRequested):
         returned = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.return_.lines)
         return fact.model_copy(update={"return_": fact.return_.model_copy(update={"lines": returned})})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from crossdock.domain.audit import AuditEntry, broken_links
@@ -10,6 +9,8 @@ from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.model import plain, rfc3339
 from crossdock.domain.order_record import BookedShipment, OrderRecord
 from crossdock.domain.stock import StockLevel
+from crossdock.domain.tenant import Article
+from crossdock.flows import stock
 from crossdock.flows.services import Services
 
 
@@ -79,11 +80,16 @@ def timeline(entries: list[AuditEntry]) -> dict[str, Any]:
     return {"entries": [entry.as_json() for entry in entries], "chain": {"whole": not broken, "problems": broken, "head": entries[-1].hash if entries else None}}
 
 
-def inventory(sku: str, levels: list[StockLevel]) -> dict[str, Any]:
-    """ATP per location and in all, in the SKU's base unit."""
+LEDGER = 20
+"""Entries of each location that are shown."""
+
+
+def inventory(sku: str, levels: list[StockLevel], services: Services) -> dict[str, Any]:
+    """What can be promised per location, per sales channel and in all, in the SKU's base unit; and what changed what is on hand, the newest first."""
+    locations = {level.location for level in levels} | ({*services.spec.locations} if services.spec.articles.get(sku, Article()).components else set())
     return {
         "sku": sku,
-        "available": plain(sum((max(Decimal(0), level.available) for level in levels), Decimal(0))),
+        "available": plain(stock.free_of(levels)),
         "locations": [
             {
                 "location": level.location,
@@ -91,10 +97,22 @@ def inventory(sku: str, levels: list[StockLevel]) -> dict[str, Any]:
                 "committed": plain(level.committed),
                 "safety": plain(level.safety),
                 "available": plain(level.available),
+                "expected": plain(level.expected),
+                "expected_at": rfc3339(level.expected_at) if level.expected_at else None,
                 "source": level.source,
                 "as_of": rfc3339(level.as_of) if level.as_of else None,
+                "sequence": level.changes,
+                "late": level.late,
+                "duplicates": level.duplicates,
+                "ledger": [entry.model_dump(mode="json", exclude_none=True, exclude={"sku", "location"}) for entry in services.stock.ledger(sku, level.location, limit=LEDGER)],
             }
             for level in levels
+        ],
+        "channels": [
+            {"connection": connection, "location": location, "available": plain(figure), "told": services.cursors.get(f"published#{connection}#{sku}@{location}")}
+            for location in sorted(locations & set(services.spec.locations))
+            for connection in stock.channels(location, services)
+            if (figure := stock.available(sku, location, connection, services)) is not None
         ],
     }
 

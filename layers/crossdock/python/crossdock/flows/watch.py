@@ -15,13 +15,13 @@ from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception
+from crossdock.flows import progress, raise_exception, stock
 from crossdock.flows.services import Services
 
 FORGOTTEN_AFTER = timedelta(minutes=2)
 AT_ONCE = 200
 LOOK_AGAIN = timedelta(minutes=5)
-STOCK_EVERY = timedelta(hours=6)
+STOCK_EVERY_MINUTES = 360
 CHECKS_AGAIN_AT_LEAST_EVERY = timedelta(hours=6)
 
 
@@ -230,7 +230,11 @@ def _polls(services: Services, now: datetime) -> int:
                 sent += 1
     for connection in sorted({location.stock_from for location in services.spec.locations.values()}):
         last = services.cursors.get(f"stock#{connection}")
-        if (last is None or now - datetime.fromisoformat(last) > STOCK_EVERY) and services.cursors.claim(f"stock#{connection}#claim", until=now + timedelta(minutes=5), now=now):
+        stock.stale(connection, last, services, now)
+        if "stock" not in services.connectors.manifest(connection).queries:
+            continue  # it reports by itself
+        every = timedelta(minutes=services.spec.inventory.count_minutes.get(connection, STOCK_EVERY_MINUTES))
+        if (last is None or now - datetime.fromisoformat(last) > every) and services.cursors.claim(f"stock#{connection}#claim", until=now + timedelta(minutes=5), now=now):
             progress.send(OutboundMessage(command="PullStock", connection=connection), services)
             sent += 1
-    return sent
+    return sent + stock.watch(services, now)

@@ -18,6 +18,7 @@ from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
 
 TOPIC = "orders/submit"
+STOCK_TOPIC = "inventory/report"
 
 
 class DirectConnector:
@@ -28,8 +29,11 @@ class DirectConnector:
         self.manifest = context.manifest
 
     def translate(self, delivery: Delivery) -> Translation:
+        if delivery.topic == STOCK_TOPIC:
+            facts = mapping.stock_from_wire(mapping.parsed_report(strict_json.loads(delivery.body)))
+            return Translation(occurrences=tuple(Occurrence(fact, fact.occurred_at) for fact in facts))
         if delivery.topic != TOPIC:
-            raise ContractDrift("UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders")
+            raise ContractDrift("UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders, stock to POST /v1/inventory")
         order = mapping.order_from_wire(mapping.parsed(strict_json.loads(delivery.body)), connection=self._context.connection, received_at=delivery.received_at)
         return Translation(occurrences=(Occurrence(OrderPlaced(order=order), order.placed_at),))
 

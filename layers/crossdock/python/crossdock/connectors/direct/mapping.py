@@ -11,9 +11,11 @@ from crossdock.connectors.direct import wire
 from crossdock.domain.address import Address
 from crossdock.domain.customer import Customer
 from crossdock.domain.errors import FieldProblem, Rejected
+from crossdock.domain.events import StockAdjusted, StockCounted
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.quantity import Quantity
+from crossdock.domain.stock import StockAdjustment, StockReading
 
 MOST_DIGITS, MOST_INTEGER_DIGITS = 24, 14
 """Of one line's worth; 500 lines, their tax and the freight then still add up exactly."""
@@ -26,6 +28,28 @@ def parsed(value: object) -> wire.SubmittedOrder:
     except ValidationError as error:
         problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "(body)", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
         raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
+
+
+def parsed_report(value: object) -> wire.StockReport:
+    """The same for a stock report."""
+    try:
+        return wire.StockReport.model_validate(value)
+    except ValidationError as error:
+        problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "(body)", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
+        raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
+
+
+def stock_from_wire(report: wire.StockReport) -> list[StockCounted | StockAdjusted]:
+    """One fact per report, in the order given."""
+    return [_fact(one) for one in report.reports]
+
+
+def _fact(one: wire.ReportedStock) -> StockCounted | StockAdjusted:
+    if one.change is not None:
+        moved = StockAdjustment(sku=one.sku, location=one.location, adjustment_id=one.adjustment_id or "", change=one.change, reason=one.reason, occurred_at=one.at)
+        return StockAdjusted(adjustment=moved)
+    on_hand = one.on_hand if one.on_hand is not None else Decimal(0)
+    return StockCounted(reading=StockReading(sku=one.sku, location=one.location, on_hand=on_hand, as_of=one.at, expected=one.expected, expected_at=one.expected_at))
 
 
 def _exact_amounts(order: wire.SubmittedOrder) -> None:

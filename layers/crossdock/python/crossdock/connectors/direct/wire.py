@@ -1,12 +1,13 @@
-"""What may a client send to POST /v1/orders? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
+"""What may a client send to POST /v1/orders and POST /v1/inventory? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from crossdock.domain.identifiers import LocationCode, Sku
 from crossdock.domain.model import Instant
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6, allow_inf_nan=False)]
@@ -58,6 +59,41 @@ class SubmittedLine(Closed):
     discount: Exact = Decimal(0)
     tax: Exact = Decimal(0)
     group: Text | None = None
+
+
+class ReportedStock(Closed):
+    """What the owner of a location's stock says of one SKU there, in the SKU's base unit: either a count (``on_hand``) at one moment,
+    or one movement (``change`` with the owner's own ``adjustment_id``)."""
+
+    sku: Sku
+    location: LocationCode
+    at: Instant
+    on_hand: Exact | None = None
+    change: Annotated[Decimal, Field(max_digits=18, decimal_places=6, allow_inf_nan=False), BeforeValidator(_not_float)] | None = None
+    adjustment_id: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,120}$")] | None = None
+    reason: Text = ""
+    expected: Exact | None = None
+    expected_at: Instant | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ReportedStock:
+        if (self.on_hand is None) == (self.change is None):
+            raise ValueError("needs either on_hand (a count) or change (a movement)")
+        if (self.change is None) != (self.adjustment_id is None):
+            raise ValueError("adjustment_id goes with change: your own id of the movement")
+        if self.change == 0:
+            raise ValueError("a movement of nothing is none")
+        if self.change is not None and (self.expected is not None or self.expected_at is not None):
+            raise ValueError("expected goes with a count")
+        if self.expected_at is not None and self.expected is None:
+            raise ValueError("expected_at needs expected")
+        return self
+
+
+class StockReport(Closed):
+    """POST /v1/inventory: up to 200 counts and movements; each is taken by itself, the newest of a SKU and location is what holds."""
+
+    reports: Annotated[list[ReportedStock], Field(min_length=1, max_length=200)]
 
 
 class SubmittedOrder(Closed):
