@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import requests
 
-from tests.faults.system import Faulty, lost_answer
+from tests.faults.system import Faulty, late, lost_answer
 from tests.scenarios.system import eventually
 
 NAME = "shipment callback before the token / twice / late / forged"
@@ -20,9 +20,11 @@ def test_a_shipment_that_comes_before_anybody_waits_for_it_is_joined(faulty: Fau
     sqs, work = faulty.aws("sqs"), faulty.queue_url("work")
     faulty.acme.autopilot("erp", enabled=False)
     source = _source_of(faulty, "apply_event")
-    order_id = faulty.place([("AC-BRG-6204", 2)])
-    [posted] = eventually(lambda: faulty.acme.sales_orders(order_id), "the sales order", within=60)
-    _switch(faulty, source, on=False)
+    # The workflow hears of the sales order only when nobody takes its next request out of the queue any more.
+    with faulty.proxy.faults(late("stepfunctions", "SendTaskSuccess", seconds=5)):
+        order_id = faulty.place([("AC-BRG-6204", 2)])
+        [posted] = eventually(lambda: faulty.acme.sales_orders(order_id), "the sales order", within=60)
+        _switch(faulty, source, on=False)
     try:
         hidden = eventually(lambda: _taken_out(sqs, work, order_id), "the request to release stands in the queue", within=60)
         faulty.acme.act("erp", "post_shipment", order=posted["number"])

@@ -9,6 +9,7 @@ import pytest
 
 from crossdock.bootstrap import load_manifest
 from tests.faults.system import Faulty
+from tests.scenarios.orders import arrived
 
 ORDERS = 40
 EVERY = 10
@@ -21,6 +22,8 @@ def test_every_order_whose_webhook_never_came_is_found_by_the_next_poll(faulty: 
     lost, sent = [], []
     for number in range(ORDERS):
         if number % EVERY == EVERY - 1:
+            for order_id in sent[1 - EVERY :]:
+                arrived(faulty.acme, order_id)  # else it might be its webhook that is lost
             document = faulty.unsent([("AC-TAP-PTF", 1)])
             lost.append(f"storefront-{document['id']}")
             faulty.history.add("placed", order_id=lost[-1], lines=[["AC-TAP-PTF", 1]])
@@ -28,7 +31,8 @@ def test_every_order_whose_webhook_never_came_is_found_by_the_next_poll(faulty: 
             sent.append(faulty.place([("AC-TAP-PTF", 1)]))
     for order_id in sent[-3:]:
         faulty.acme.reaches(order_id, "completed", within=240)
-    assert all(faulty.acme.order(order_id) is None for order_id in lost), "nobody has told of them"
+    # The watch polls every few minutes too, and may have been here before.
+    missing = [order_id for order_id in lost if faulty.acme.order(order_id) is None]
     fetched = _fetched(faulty)
     time.sleep(35)  # the head start that a webhook has
     _poll(faulty)
@@ -40,7 +44,7 @@ def test_every_order_whose_webhook_never_came_is_found_by_the_next_poll(faulty: 
     extra = _fetched(faulty) - fetched
     polls = load_manifest("shopify").polls["orders"]
     assert extra <= len(lost) + 5, f"{extra} orders were fetched whole to find {len(lost)}: the known ones cost nothing"
-    faulty.did(f"{len(lost)} of {ORDERS} orders/create lost: all found by one poll (every {polls.every_seconds} s), {extra} orders fetched")
+    faulty.did(f"{len(lost)} of {ORDERS} orders/create lost: all found by polling ({len(missing)} by this one, which comes every {polls.every_seconds} s), {extra} orders fetched")
 
 
 def _poll(faulty: Faulty) -> None:

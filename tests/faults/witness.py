@@ -135,7 +135,8 @@ def _skus(orders: dict[str, dict[str, Any]]) -> set[str]:
 def _levels(tenant: Tenant, skus: set[str]) -> dict[str, Level]:
     found = {}
     for sku in sorted(skus):
-        answer = tenant.session.get(f"{tenant.api_url}/v1/inventory/{sku}", headers={"x-api-key": next(iter(tenant.api_keys.values()))}, timeout=30)
+        answer = tenant.ask(f"/v1/inventory/{sku}")
+        assert answer.status_code in (200, 404), f"GET {sku}: {answer.status_code} {answer.text[:800]}"
         for at in answer.json().get("locations", []) if answer.status_code == 200 else []:
             found[f"{sku}@{at['location']}"] = Level(Decimal(at["on_hand"]), Decimal(at["committed"]), Decimal(at["safety"]), at["as_of"])
     return found
