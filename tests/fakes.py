@@ -251,7 +251,7 @@ class MemoryStock:
         if late:
             return self._ignored(key, Outcome.LATE)
         before = standing or StockLevel(sku=key[0], location=key[1], on_hand=Decimal(0), committed=Decimal(0), safety=safety, source=source)
-        self.shelf[key] = before.model_copy(update={"on_hand": before.on_hand + adjustment.change, "changes": before.changes + 1})
+        self.shelf[key] = before.model_copy(update={"on_hand": before.on_hand + adjustment.change, "changes": before.changes + 1, "moved_at": at})
         return StockChange(Outcome.APPLIED, standing, self.shelf[key])
 
     def _ignored(self, key: tuple[str, str], outcome: Outcome) -> StockChange:
@@ -311,6 +311,7 @@ class MemoryStock:
                 StockEntry(sku=line.sku, location=line.location, kind=EntryKind.SHIPMENT, at=left_at or at, change=-quantity, source=order_id, reference=token),
             )
             self._move(line.sku, line.location, on_hand=Decimal(0) if counted else -quantity, committed=-quantity)
+            self.shelf[line.sku, line.location] = self.shelf[line.sku, line.location].model_copy(update={"moved_at": at})
 
     def _taken(self, order_id: str, lines: Sequence[ReservedLine], token: str) -> list[tuple[ReservedLine, Decimal]]:
         if order_id not in self.left or token in self.tokens[order_id]:
@@ -362,6 +363,12 @@ class MemoryEffects:
         standing = self.ledger[effect.key]
         if standing.attempt == effect.attempt and standing.state is EffectState.INTENDED:
             self.ledger[effect.key] = standing.model_copy(update={"state": state, "error": error[:500], "settled_at": now})
+        return self.ledger[effect.key]
+
+    def contradict(self, effect: Effect, error: str, *, now: datetime) -> Effect:
+        standing = self.ledger[effect.key]
+        if standing.state is EffectState.CONFIRMED and standing.attempt == effect.attempt:
+            self.ledger[effect.key] = standing.model_copy(update={"state": EffectState.UNKNOWN, "error": error, "settled_at": now})
         return self.ledger[effect.key]
 
     def get(self, key: str) -> Effect | None:
@@ -718,6 +725,8 @@ class MemorySystem:
         self.totals: dict[str, Money] = {}
         self.total_adjustment = Decimal(0)
         self.readings: list[StockReading] = []
+        self.on_sale: list[StockReading] = []
+        self.charged: list[Price] = []
         self.poll_answers: list[PollResult | CrossdockError] = []
         self.asked_since: list[str | None] = []
         self.acknowledges_at_once = False
@@ -795,6 +804,12 @@ class MemorySystem:
 
     def sales_order_total(self, external_id: str) -> Money | None:
         return self.totals.get(external_id)
+
+    def shown(self) -> list[StockReading]:
+        return list(self.on_sale)
+
+    def list_prices(self) -> list[Price]:
+        return list(self.charged)
 
     def stock(self) -> list[StockReading]:
         return list(self.readings)

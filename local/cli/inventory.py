@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.stage import QueueName
+from crossdock.flows import reconcile as reconciliation
 from crossdock.flows import views
 from local.cli.options import NotOk, UsageProblem, on_stack
 from local.cli.rendering import Screen
+from local.cli.replay import moment
 from local.cli.stack import Stack
 
 app = typer.Typer()
@@ -74,3 +79,82 @@ def count(stack: Stack, screen: Screen, connection: Annotated[str, typer.Option(
         message = OutboundMessage(command="PullStock", connection=name)
         stack.services.queues.send(QueueName.OUTBOUND, message.text(), group=message.group)
     screen.show({"asked": asked}, lambda: screen.write(f"asked: {', '.join(asked) or 'nobody'}; `crossdock inventory show SKU` shows what they say in a moment"))
+
+
+_SAY_EVERY_SECONDS = 2.0
+
+
+@app.command("reconcile")
+@on_stack
+def reconcile(
+    stack: Stack,
+    screen: Screen,
+    since: Annotated[str, typer.Option("--since", metavar="T", help="Orders that changed since then: RFC 3339 time, a date, or how long ago: 6h, 7d.")] = "7d",
+    apply: Annotated[bool, typer.Option("--apply", help="Send the repair of every open difference that has one.")] = False,
+) -> None:
+    """Compare what storefront, ERP and warehouses hold with what they confirmed, and what they show with what is true; each difference is one exception.
+
+    Exit code 1 when something differs."""
+    services = stack.services
+    report = reconciliation.Report()
+    began = time.monotonic()
+    ids = reconciliation.window(services, since=moment(since, services.clock.now()))
+    tell = _teller(screen)
+    for number, order_id in enumerate(ids, start=1):
+        reconciliation.order(order_id, services, report)
+        tell(f"{number} of {len(ids)} orders compared, {len(report.differences)} differences")
+    for connection, compare in reconciliation.sides(services):
+        screen.say(f"{compare.__name__} of {connection}")
+        compare(connection, services, report)
+    opened = reconciliation.settle(report, services)
+    asked = _ask_for_lost_orders(stack)
+    repaired = reconciliation.repair_all(services) if apply else 0
+    value: dict[str, Any] = {
+        "orders": len(ids),
+        "compared": dict(report.compared),
+        "in_flight": dict(report.in_flight),
+        "differences": [asdict(difference) | {"repair": difference.repair.as_json() if difference.repair else None} for difference in report.differences],
+        "opened": opened,
+        "repairs_sent": repaired,
+        "asked_for_lost_orders": asked,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+    def draw() -> None:
+        kinds = sorted({*report.compared, *report.in_flight})
+        screen.table("compared", ["what", "compared", "under way"], [(kind, report.compared[kind], report.in_flight[kind]) for kind in kinds], empty="nothing")
+        screen.table(
+            "differences",
+            ["class", "of", "who is right", "what", "likely", "repair"],
+            [(each.code, each.subject, each.owner, each.detail, each.cause, "yes" if each.repair else "by a person") for each in report.differences],
+            empty="none: the systems agree",
+        )
+        screen.write(f"{opened} exceptions opened, {repaired} repairs sent, orders that never arrived are asked for at: {', '.join(asked) or 'nobody'}; {value['seconds']} s")
+        if report.differences and not apply:
+            screen.write("`crossdock inventory reconcile --apply` sends the repairs; `crossdock exceptions retry ID` one of them")
+
+    screen.show(value, draw)
+    if report.differences:
+        raise NotOk(f"{len(report.differences)} differences")
+
+
+def _teller(screen: Screen) -> Callable[[str], None]:
+    """Says how far it is, not more often than one reads."""
+    last = time.monotonic()
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SAY_EVERY_SECONDS:
+            last = time.monotonic()
+            screen.say(text)
+
+    return tell
+
+
+def _ask_for_lost_orders(stack: Stack) -> list[str]:
+    """The storefronts' polls for orders whose webhook never came: what they find comes in like any other."""
+    asked = [name for name in stack.spec.connections if "orders" in stack.services.connectors.manifest(name).polls]
+    for name in asked:
+        message = OutboundMessage(command="PollConnection", connection=name, arguments={"resource": "orders"})
+        stack.services.queues.send(QueueName.OUTBOUND, message.text(), group=message.group)
+    return asked

@@ -88,6 +88,18 @@ def test_what_surely_failed_may_be_begun_again_without_a_trace_of_the_failure(ef
     assert (standing.attempt, standing.error, standing.settled_at, standing.intended_at) == (2, "", None, after(2))
 
 
+def test_a_confirmed_effect_that_is_missed_is_unknown_until_somebody_has_looked(effects: DynamoEffects) -> None:
+    _, effect = begun(effects)
+    confirmed = effects.confirm(effect, RECEIPT, now=after(1))
+
+    doubted = effects.contradict(confirmed, "not there", now=after(9))
+
+    assert (doubted.state, doubted.error, doubted.settled_at) == (EffectState.UNKNOWN, "not there", after(9))
+    assert not begun(effects, at=after(10))[0], "it is not simply made again"
+    assert effects.take_over(doubted, now=after(10), lease_seconds=LEASE) is not None
+    assert effects.contradict(confirmed, "again", now=after(11)).state is EffectState.INTENDED, "whoever looks is left alone"
+
+
 def test_an_unknown_outcome_is_not_begun_but_taken_over_by_one(effects: DynamoEffects) -> None:
     _, effect = begun(effects)
     effects.mark_unknown(effect, "no answer", now=after(1))

@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[2] / "layers/crossdock/python/crossdock/connectors
 NAMES = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__")
 FILES = ("__init__.py", "manifest.yaml", "wire.py", "mapping.py", "client.py", "README.md", "samples")
 COMMANDS = {kind.__name__ for kind in get_args(get_args(commands.Intent)[0])} - {"PollConnection"}
-QUERIES = {"credit", "prices", "stock"}
+QUERIES = {"credit", "prices", "stock", "shown", "list_prices"}
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BASE_URL = "https://vendor.example"
 WRITE = bool(os.environ.get("CROSSDOCK_WRITE_SAMPLES"))
@@ -253,6 +253,10 @@ def play(sample: Sample, vendor: ScriptedVendor) -> Any:
     if sample.capability == "query.prices":
         questions = [PriceQuestion(each["sku"], each["unit"], Decimal(str(each["quantity"])), each["currency"]) for each in arguments["questions"]]
         return [None if price is None else price.as_json() for price in connector.prices(arguments["account"], questions)]
+    if sample.capability == "query.list_prices":
+        return [price.as_json() for price in connector.list_prices()]
+    if sample.capability == "query.shown":
+        return [reading.as_json() for reading in connector.shown()]
     assert sample.capability == "query.stock", f"{sample} is a sample of nothing known"
     return [reading.as_json() for reading in connector.stock()]
 

@@ -22,7 +22,7 @@ from crossdock.flows.allowance import BLOCK, Allowance
 from crossdock.flows.health import LONGEST_WAIT_SECONDS
 from tests.domain.test_pace import most_in_a_window
 from tests.fakes import START, MemoryBudgets, SetClock
-from tests.flows.world import MANIFESTS, World, an_order, line, manifest
+from tests.flows.world import MANIFESTS, World, an_order, line, manifest, spec
 
 DOWN = RetryLater("VENDOR_UNAVAILABLE", "no connection")
 LIMIT = RateLimit(requests=30, per_seconds=10, source="test")
@@ -341,7 +341,7 @@ def test_checks_that_met_an_outage_run_again_when_it_is_over() -> None:
 
 def test_polls_and_counts_of_a_connection_that_is_out_do_not_pile_up() -> None:
     polls = {"shipments": {"reason": "no webhooks", "every_seconds": 300, "awaited_every_seconds": 5, "answers": ["ReleaseFulfillment"]}}
-    world = World(manifests={"erp": manifest("erp", "erp", list(MANIFESTS["erp"].commands), polls=polls, queries=["stock"])})
+    world = World(spec(inventory={"reconcile_hours": None}), manifests={"erp": manifest("erp", "erp", list(MANIFESTS["erp"].commands), polls=polls, queries=["stock"])})
     ends_at = world.clock.now() + timedelta(hours=2)
 
     def out(*_: Any) -> Any:

@@ -234,7 +234,7 @@ def test_an_order_that_cannot_be_looked_after_does_not_keep_the_watch_from_the_o
 def test_polls_and_counts_come_in_their_rhythm_and_once() -> None:
     polls = {"shipments": {"reason": "no webhooks", "every_seconds": 300, "awaited_every_seconds": 5, "answers": []}}
     world = World(manifests={"erp": manifest("erp", "erp", list(MANIFESTS["erp"].commands), polls=polls, queries=["stock"])})
-    assert world.watch().polls == 3, "one poll, two counts"
+    assert world.watch().polls == 4, "one poll, two counts, one reconciliation"
     world.run()
     assert world.watch().polls == 0
     world.clock.pass_by(minutes=5)

@@ -111,6 +111,20 @@ class DynamoEffects:
     def fail(self, effect: Effect, error: str, *, now: datetime) -> Effect:
         return self._settle(effect, EffectState.FAILED, error, now)
 
+    def contradict(self, effect: Effect, error: str, *, now: datetime) -> Effect:
+        return self._update(
+            effect.key,
+            "SET #state = :unknown, last_error = :error, settled_at = :now",
+            "attempt = :attempt AND #state = :confirmed",
+            {
+                ":unknown": text(EffectState.UNKNOWN.value),
+                ":confirmed": text(EffectState.CONFIRMED.value),
+                ":error": text(error[:500]),
+                ":now": text(stamp(now)),
+                ":attempt": number(effect.attempt),
+            },
+        )[1]
+
     def get(self, key: str) -> Effect | None:
         item = self._table.get(f"EFFECT#{key}", "EFFECT")
         return _effect(item) if item else None

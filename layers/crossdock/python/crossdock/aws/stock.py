@@ -44,6 +44,7 @@ def _level(item: Item) -> StockLevel:
         as_of=moment(item["as_of"]["S"]) if "as_of" in item else None,
         expected=Decimal(item["expected"]["N"]) if "expected" in item else Decimal(0),
         expected_at=moment(item["expected_at"]["S"]) if "expected_at" in item else None,
+        moved_at=moment(item["moved_at"]["S"]) if "moved_at" in item else None,
         **{name: int(item[name]["N"]) for name in ("changes", "late", "duplicates") if name in item},
     )
 

@@ -146,3 +146,11 @@ class Connector(Protocol):
     def stock(self) -> list[StockReading]:
         """Everything the connection holds, ``sku`` and ``location`` in its own names."""
         ...
+
+    def shown(self) -> list[StockReading]:
+        """What a sales channel offers for sale at each location, ``on_hand`` being that figure; ``sku`` and ``location`` in its own names."""
+        ...
+
+    def list_prices(self) -> list[Price]:
+        """The list price of everything the connection sells, ``sku`` in its own names; an article without a SKU is left out."""
+        ...

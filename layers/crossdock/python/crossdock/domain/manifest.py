@@ -57,7 +57,7 @@ class ConnectorManifest(Model):
     commands: tuple[str, ...]
     """Command types it executes."""
     queries: tuple[str, ...] = ()
-    """Reads it answers: ``credit``, ``prices``, ``stock``."""
+    """Reads it answers: ``credit``, ``prices``, ``stock``, ``shown``, ``list_prices``."""
     handled: dict[str, str] = Field(default_factory=dict)
     """Topic to one sentence: what comes of it."""
     ignored: dict[str, IgnoredEvent] = Field(default_factory=dict)

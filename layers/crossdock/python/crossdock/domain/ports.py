@@ -155,6 +155,10 @@ class Effects(Protocol):
 
     def fail(self, effect: Effect, error: str, *, now: datetime) -> Effect: ...
 
+    def contradict(self, effect: Effect, error: str, *, now: datetime) -> Effect:
+        """A confirmed effect that is not to be found any more: unknown from now on, so that whoever does it again looks first."""
+        ...
+
     def get(self, key: str) -> Effect | None: ...
 
 

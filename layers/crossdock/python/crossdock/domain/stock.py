@@ -30,6 +30,8 @@ class StockLevel(Model):
     expected: ExactDecimal = Decimal(0)
     """On its way to the location, as the owner says; never reserved before it is on hand."""
     expected_at: Instant | None = None
+    moved_at: Instant | None = None
+    """When a movement or a shipment was last booked here."""
     changes: int = 0
     """The level's own sequence: one more with each change."""
     late: int = 0

@@ -121,6 +121,9 @@ class Inventory(Model):
     stale_hours: Annotated[int, Field(ge=1)] = 24
     """A connection that has not counted for so long: an exception, once until it counts again."""
 
+    reconcile_hours: Annotated[int, Field(ge=1, le=168)] | None = 24
+    """How often all systems are compared; None: only on demand."""
+
     def channel(self, connection: str) -> ChannelStock:
         return self.channels.get(connection, ChannelStock())
 

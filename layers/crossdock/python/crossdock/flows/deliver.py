@@ -13,7 +13,7 @@ from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
-from crossdock.flows import circuit, facts, progress, raise_exception, stock
+from crossdock.flows import circuit, facts, progress, raise_exception, reconcile, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -30,6 +30,9 @@ BROKEN_OFF_AFTER = timedelta(minutes=1)
 LONGEST_DELAY_SECONDS = 900
 """The longest delay the queue knows."""
 
+REPAIR = "repair"
+"""The argument of a command that is sent again because its effect is missed."""
+
 _FORWARD = frozenset({"CreateSalesOrder", "ReleaseFulfillment"})
 """Commands that must not leave any more once the order is being cancelled."""
 
@@ -43,8 +46,8 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
     if message.command == "PollConnection":
         poll(message, services)
         return True
-    work = {"PullStock": pull_stock, stock.PUBLISH: stock.publish}.get(message.command, _deliver)
-    waits = circuit.wait_seconds(message.connection, services) if work is pull_stock or progress.can(message.connection, message.command, services) else 0
+    work = {"PullStock": pull_stock, stock.PUBLISH: stock.publish, reconcile.RECONCILE: reconcile.work}.get(message.command, _deliver)
+    waits = circuit.wait_seconds(message.connection, services) if work is not _deliver or progress.can(message.connection, message.command, services) else 0
     if not waits:
         try:
             work(message, services)
@@ -68,6 +71,8 @@ def _deliver(message: OutboundMessage, services: Services) -> None:
         _not_applicable(message, record, services)
         return
     intent = intent_of(message, record, services)
+    if REPAIR in message.arguments:
+        _doubt(message, intent, services)
     lock = f"invoice#{record.order_id}" if message.command == "PostInvoice" else None
     now = services.clock.now()
     if lock and not services.cursors.claim(lock, until=now + timedelta(seconds=LEASE_SECONDS), now=now):
@@ -79,6 +84,22 @@ def _deliver(message: OutboundMessage, services: Services) -> None:
             services.cursors.release_claim(lock)
     if receipt is not None:
         _recorded(message, receipt, services)
+
+
+def _doubt(message: OutboundMessage, intent: Intent, services: Services) -> None:
+    """The effect was confirmed and is missed now: it is looked for once more, and made again only when it is not there."""
+    effect = services.effects.get(progress.effect_key(message.connection, message.command, intent.business_id))
+    if effect is None or effect.state is not EffectState.CONFIRMED:
+        return  # doubted before, by the run that ended before this one
+    services.effects.contradict(effect, "missed by the reconciliation", now=services.clock.now())
+    services.audit.append(
+        message.order_id or effect.key,
+        actor=raise_exception.SYSTEM,
+        action="EffectMissed",
+        summary=f"{message.command} is not in {message.connection} any more",
+        details={"effect": effect.key},
+        at=services.clock.now(),
+    )
 
 
 def _not_applicable(message: OutboundMessage, record: OrderRecord, services: Services) -> None:
@@ -237,7 +258,9 @@ def _sales_order_created(message: OutboundMessage, receipt: Receipt, services: S
 
     def post(current: OrderRecord) -> OrderRecord | None:
         if current.sales_order is not None:
-            return None
+            if REPAIR not in message.arguments or current.sales_order.external_id == receipt.external_id:
+                return None
+            return current.model_copy(update={"sales_order": sales_order})
         return progress.caught_up(progress.with_status(current, OrderStatus.POSTED, now), now).model_copy(update={"sales_order": sales_order})
 
     for reference in {receipt.external_id, receipt.number} - {""}:
@@ -508,11 +531,13 @@ def pull_stock(message: OutboundMessage, services: Services) -> None:
     connector = services.connectors.connector(connection)
     for reading in circuit.asked(connection, connector.stock, services):
         location = believed.get(reading.location)
-        if location is None:
+        if location is None or message.arguments.get("location", location) != location:
             continue  # another system is the owner of that location's stock (systems_of_record)
         try:
             sku = services.xref.our_sku(connection, reading.sku)
         except NeedsPerson:
             continue  # an article the tenant does not run through this stack; an order for it raises MISSING_XREF
+        if message.arguments.get("sku", sku) != sku:
+            continue
         stock.counted(reading.model_copy(update={"sku": sku, "location": location}), source=connection, reference="count", services=services)
     stock.fresh(connection, services)

@@ -15,7 +15,7 @@ from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception, stock
+from crossdock.flows import progress, raise_exception, reconcile, stock
 from crossdock.flows.services import Services
 
 FORGOTTEN_AFTER = timedelta(minutes=2)
@@ -237,4 +237,4 @@ def _polls(services: Services, now: datetime) -> int:
         if (last is None or now - datetime.fromisoformat(last) > every) and services.cursors.claim(f"stock#{connection}#claim", until=now + timedelta(minutes=5), now=now):
             progress.send(OutboundMessage(command="PullStock", connection=connection), services)
             sent += 1
-    return sent + stock.watch(services, now)
+    return sent + stock.watch(services, now) + reconcile.watch(services, now)

@@ -136,6 +136,14 @@ class BusinessCentralConnector:
         """Nothing: API v2.0 knows only an item's stock summed over all locations."""
         return []
 
+    def shown(self) -> list[StockReading]:
+        """Nothing: it is no sales channel."""
+        return []
+
+    def list_prices(self) -> list[Price]:
+        """Nothing: a price is asked for by item (``prices``)."""
+        return []
+
     # ------------------------------------------------------------------ sales orders
     def _create_sales_order(self, command: CreateSalesOrder) -> Receipt:
         codes = self._location_ids({line.location_code for line in command.lines})

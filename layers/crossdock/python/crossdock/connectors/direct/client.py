@@ -60,3 +60,9 @@ class DirectConnector:
 
     def stock(self) -> list[StockReading]:
         self._nothing_there()
+
+    def shown(self) -> list[StockReading]:
+        self._nothing_there()
+
+    def list_prices(self) -> list[Price]:
+        self._nothing_there()

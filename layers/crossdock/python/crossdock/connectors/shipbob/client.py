@@ -101,6 +101,14 @@ class ShipBobConnector:
         return orders[0] if orders else None
 
     # -- what ShipBob is asked
+    def shown(self) -> list[StockReading]:
+        """Nothing: it is no sales channel."""
+        return []
+
+    def list_prices(self) -> list[Price]:
+        """Nothing: it sells nothing."""
+        return []
+
     def stock(self) -> list[StockReading]:
         readings: list[StockReading] = []
         now = self._context.clock.now()

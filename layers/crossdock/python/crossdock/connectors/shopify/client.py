@@ -137,6 +137,19 @@ LOCATIONS = """
 query CrossdockLocations($after: String) {
   locations(first: 50, after: $after) { nodes { id isActive } pageInfo { hasNextPage endCursor } }
 }"""
+SHOWN = """
+query CrossdockShown($id: ID!, $first: Int!, $after: String) {
+  location(id: $id) {
+    inventoryLevels(first: $first, after: $after) {
+      nodes { item { sku tracked } quantities(names: ["available"]) { name quantity } } pageInfo { hasNextPage endCursor }
+    }
+  }
+}"""
+PRICE_LIST = """
+query CrossdockPriceList($first: Int!, $after: String) {
+  shop { currencyCode }
+  productVariants(first: $first, after: $after) { nodes { sku price } pageInfo { hasNextPage endCursor } }
+}"""
 ON_HAND = """
 query CrossdockOnHand($id: ID!, $first: Int!, $after: String) {
   location(id: $id) {
@@ -345,13 +358,34 @@ class ShopifyConnector:
 
     def stock(self) -> list[StockReading]:
         """What is on hand of every tracked item with a SKU, at each active location, by the location's plain number."""
+        return self._read_levels(ON_HAND)
+
+    def shown(self) -> list[StockReading]:
+        """The same of what is available for sale there."""
+        return self._read_levels(SHOWN)
+
+    def list_prices(self) -> list[Price]:
+        """https://shopify.dev/docs/api/admin-graphql/latest/queries/productVariants: the price in the shop's currency, per piece."""
+        prices: list[Price] = []
+        after: str | None = None
+        for _ in _pages("the price list"):
+            answer = self._ask(PRICE_LIST, {"first": STOCK_PAGE, "after": after})
+            currency = _understood(wire.ShopCurrency, answer.get("shop"), "shop").currencyCode
+            page = _understood(wire.PricedVariants, answer.get("productVariants"), "productVariants")
+            prices += [Price(sku=variant.sku, unit="EA", price=Money(amount=variant.price, currency=currency)) for variant in page.nodes if variant.sku]
+            if not page.pageInfo.hasNextPage:
+                break
+            after = page.pageInfo.endCursor
+        return prices
+
+    def _read_levels(self, query: str) -> list[StockReading]:
         readings: list[StockReading] = []
         for location in self._locations():
             as_of = self._context.clock.now()
             code = mapping.number_of(location)
             readings += [
                 StockReading(sku=level.item.sku, location=code, on_hand=Decimal(_quantity(level.quantities)), as_of=as_of)
-                for level in self._levels(location)
+                for level in self._levels(query, location)
                 if level.item.sku and level.item.tracked
             ]
         return readings
@@ -365,10 +399,10 @@ class ShopifyConnector:
                 return
             after = page.pageInfo.endCursor
 
-    def _levels(self, location: str) -> Iterator[wire.StockedLevel]:
+    def _levels(self, query: str, location: str) -> Iterator[wire.StockedLevel]:
         after: str | None = None
         for _ in _pages("the stock of a location"):
-            answer = self._ask(ON_HAND, {"id": location, "first": STOCK_PAGE, "after": after}).get("location")
+            answer = self._ask(query, {"id": location, "first": STOCK_PAGE, "after": after}).get("location")
             page = _understood(wire.LocationStock, answer, "location").inventoryLevels
             yield from page.nodes
             if not page.pageInfo.hasNextPage:

@@ -443,6 +443,20 @@ class Variants(Inbound):
     nodes: list[Variant]
 
 
+class ShopCurrency(Inbound):
+    currencyCode: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+class PricedVariant(Inbound):
+    sku: str | None
+    price: Amount
+
+
+class PricedVariants(Inbound):
+    nodes: list[PricedVariant]
+    pageInfo: PageInfo
+
+
 class QuantitiesSet(Inbound):
     inventoryAdjustmentGroup: Identified | None = None
     userErrors: list[UserError]
