@@ -14,7 +14,18 @@ from typing import Any
 from crossdock.domain import strict_json
 from crossdock.domain.audit import GENESIS, AuditEntry
 from crossdock.domain.commands import CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import Known, Occurrence, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
+from crossdock.domain.connector import (
+    ChangedOrder,
+    Known,
+    LedgerDocument,
+    Occurrence,
+    PolledItem,
+    PollResult,
+    PriceQuestion,
+    SnapshotPage,
+    Translation,
+    nothing_known,
+)
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.dead_letter import Letter
 from crossdock.domain.delivery import Delivery, DeliveryStatus
@@ -727,6 +738,11 @@ class MemorySystem:
         self.readings: list[StockReading] = []
         self.on_sale: list[StockReading] = []
         self.charged: list[Price] = []
+        self.held_orders: dict[str, tuple[ChangedOrder, PolledItem]] = {}
+        self.edited: dict[str, dict[str, Any]] = {}
+        self.page_size = 100
+        self.snapshots: list[tuple[str, str | None]] = []
+        self.snapshot_faults: list[CrossdockError | None] = []
         self.poll_answers: list[PollResult | CrossdockError] = []
         self.asked_since: list[str | None] = []
         self.acknowledges_at_once = False
@@ -771,7 +787,7 @@ class MemorySystem:
             number = f"SO-{intent.order.order_id}"
             total = Money(amount=intent.order.total.amount + self.total_adjustment, currency=intent.order.currency)
             line_ids = {f"{line.line_id}@{line.location}": str((index + 1) * 10000) for index, line in enumerate(intent.lines)}
-            receipt = Receipt(external_id=number, number=number, total=total, line_ids=line_ids)
+            receipt = Receipt(external_id=number, number=number, total=total, tax=intent.order.tax, line_ids=line_ids)
             self.totals[number] = total
         elif isinstance(intent, ReleaseFulfillment):
             receipt = Receipt(external_id=f"W-{intent.part.part_id}", acknowledged=self.acknowledges_at_once)
@@ -805,11 +821,37 @@ class MemorySystem:
     def sales_order_total(self, external_id: str) -> Money | None:
         return self.totals.get(external_id)
 
-    def shown(self) -> list[StockReading]:
-        return list(self.on_sale)
+    def sales_order(self, external_id: str) -> LedgerDocument | None:
+        """As it was made, but for what ``edited`` says of it; its total is ``totals``' matter, and without one it is gone."""
+        intent = next((made for made in self.intents.values() if isinstance(made, CreateSalesOrder) and f"SO-{made.order.order_id}" == external_id), None)
+        if external_id not in self.totals or intent is None:
+            return None
+        made = LedgerDocument(
+            total=self.totals[external_id],
+            tax=intent.order.tax,
+            freight=intent.order.freight,
+            lines={str((index + 1) * 10000): line.quantity for index, line in enumerate(intent.lines)},
+        )
+        return replace(made, **self.edited.get(external_id, {}))
 
-    def list_prices(self) -> list[Price]:
-        return list(self.charged)
+    def placed(self, external_id: str) -> PolledItem:
+        self.allowance.spend()
+        if external_id not in self.held_orders:
+            raise Rejected("NOT_FOUND", f"order {external_id} is not known")
+        return self.held_orders[external_id][1]
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
+        """``page_size`` at a time; the cursor is the place of the next one."""
+        self.allowance.spend()
+        self.snapshots.append((resource, cursor))
+        if self.snapshot_faults and (error := self.snapshot_faults.pop(0)) is not None:
+            raise error
+        start = 0 if cursor is None or (resource == "orders" and "|" not in cursor) else int(cursor.rpartition("|")[2])
+        held: dict[str, list[Any]] = {"stock": self.readings, "shown": self.on_sale, "list_prices": self.charged, "orders": [order for order, _ in self.held_orders.values()]}
+        page, behind = held[resource][start : start + self.page_size], start + self.page_size
+        following = None if behind >= len(held[resource]) else f"{'|' if resource == 'orders' else ''}{behind}"
+        field_name = {"stock": "readings", "shown": "readings", "list_prices": "prices", "orders": "orders"}[resource]
+        return SnapshotPage(**{field_name: tuple(page)}, cursor=following)
 
     def stock(self) -> list[StockReading]:
         return list(self.readings)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from crossdock.domain.messages import OutboundMessage
+from crossdock.domain.model import rfc3339
 from crossdock.domain.stage import QueueName
 from crossdock.flows import reconcile as reconciliation
 from crossdock.flows import views
@@ -91,51 +95,71 @@ def reconcile(
     screen: Screen,
     since: Annotated[str, typer.Option("--since", metavar="T", help="Orders that changed since then: RFC 3339 time, a date, or how long ago: 6h, 7d.")] = "7d",
     apply: Annotated[bool, typer.Option("--apply", help="Send the repair of every open difference that has one.")] = False,
+    report_file: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write everything that was found there, as JSON.")] = None,
 ) -> None:
     """Compare what storefront, ERP and warehouses hold with what they confirmed, and what they show with what is true; each difference is one exception.
 
-    Exit code 1 when something differs."""
+    Orders that never arrived are taken in at once. Exit code 1 when something differs."""
     services = stack.services
-    report = reconciliation.Report()
-    began = time.monotonic()
-    ids = reconciliation.window(services, since=moment(since, services.clock.now()))
+    report, known = reconciliation.Report(), reconciliation.standing(services)
+    began, opened = time.monotonic(), 0
+    start = moment(since, services.clock.now())
+    ids = reconciliation.window(services, since=start)
     tell = _teller(screen)
+
+    def settled(page: reconciliation.Report) -> int:
+        report.add(page)
+        return reconciliation.settle(page, services, known)
+
     for number, order_id in enumerate(ids, start=1):
-        reconciliation.order(order_id, services, report)
-        tell(f"{number} of {len(ids)} orders compared, {len(report.differences)} differences")
+        page = reconciliation.Report()
+        reconciliation.order(order_id, services, page)
+        opened += settled(page)
+        tell(f"{_bar(number, len(ids))} {number} of {len(ids)} orders compared, {len(report.differences)} differences")
     for connection, compare in reconciliation.sides(services):
-        screen.say(f"{compare.__name__} of {connection}")
-        compare(connection, services, report)
-    opened = reconciliation.settle(report, services)
-    asked = _ask_for_lost_orders(stack)
+        cursor = rfc3339(start) if compare is reconciliation.arrived else None
+        for number, (page, _) in enumerate(reconciliation.pages(connection, compare, cursor, services), start=1):
+            opened += settled(page)
+            tell(f"{compare.__name__} of {connection}: {number} pages, {sum(report.compared.values())} things compared, {len(report.differences)} differences")
+        screen.say(f"{compare.__name__} of {connection}: compared")
     repaired = reconciliation.repair_all(services) if apply else 0
+    differing = Counter(difference.code for difference in report.differences)
     value: dict[str, Any] = {
         "orders": len(ids),
         "compared": dict(report.compared),
         "in_flight": dict(report.in_flight),
+        "differing": dict(differing),
         "differences": [asdict(difference) | {"repair": difference.repair.as_json() if difference.repair else None} for difference in report.differences],
         "opened": opened,
         "repairs_sent": repaired,
-        "asked_for_lost_orders": asked,
         "seconds": round(time.monotonic() - began, 1),
     }
+    if report_file is not None:
+        report_file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
     def draw() -> None:
         kinds = sorted({*report.compared, *report.in_flight})
         screen.table("compared", ["what", "compared", "under way"], [(kind, report.compared[kind], report.in_flight[kind]) for kind in kinds], empty="nothing")
+        with_repair = Counter(difference.code for difference in report.differences if difference.repair)
+        screen.table("by class", ["class", "differing", "with a repair"], [(code, differing[code], with_repair[code]) for code in sorted(differing)], empty="nothing differs")
         screen.table(
             "differences",
             ["class", "of", "who is right", "what", "likely", "repair"],
             [(each.code, each.subject, each.owner, each.detail, each.cause, "yes" if each.repair else "by a person") for each in report.differences],
             empty="none: the systems agree",
         )
-        screen.write(f"{opened} exceptions opened, {repaired} repairs sent, orders that never arrived are asked for at: {', '.join(asked) or 'nobody'}; {value['seconds']} s")
+        screen.write(f"{opened} exceptions opened, {repaired} repairs sent; {value['seconds']} s")
         if report.differences and not apply:
             screen.write("`crossdock inventory reconcile --apply` sends the repairs; `crossdock exceptions retry ID` one of them")
 
     screen.show(value, draw)
     if report.differences:
         raise NotOk(f"{len(report.differences)} differences")
+
+
+def _bar(done: int, of: int, width: int = 20) -> str:
+    filled = width * done // of
+    return f"[{'#' * filled}{'.' * (width - filled)}]"
 
 
 def _teller(screen: Screen) -> Callable[[str], None]:
@@ -149,12 +173,3 @@ def _teller(screen: Screen) -> Callable[[str], None]:
             screen.say(text)
 
     return tell
-
-
-def _ask_for_lost_orders(stack: Stack) -> list[str]:
-    """The storefronts' polls for orders whose webhook never came: what they find comes in like any other."""
-    asked = [name for name in stack.spec.connections if "orders" in stack.services.connectors.manifest(name).polls]
-    for name in asked:
-        message = OutboundMessage(command="PollConnection", connection=name, arguments={"resource": "orders"})
-        stack.services.queues.send(QueueName.OUTBOUND, message.text(), group=message.group)
-    return asked

@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[2] / "layers/crossdock/python/crossdock/connectors
 NAMES = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__")
 FILES = ("__init__.py", "manifest.yaml", "wire.py", "mapping.py", "client.py", "README.md", "samples")
 COMMANDS = {kind.__name__ for kind in get_args(get_args(commands.Intent)[0])} - {"PollConnection"}
-QUERIES = {"credit", "prices", "stock", "shown", "list_prices"}
+QUERIES = {"credit", "prices", "stock", "shown", "list_prices", "orders", "sales_order"}
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BASE_URL = "https://vendor.example"
 WRITE = bool(os.environ.get("CROSSDOCK_WRITE_SAMPLES"))
@@ -253,12 +253,29 @@ def play(sample: Sample, vendor: ScriptedVendor) -> Any:
     if sample.capability == "query.prices":
         questions = [PriceQuestion(each["sku"], each["unit"], Decimal(str(each["quantity"])), each["currency"]) for each in arguments["questions"]]
         return [None if price is None else price.as_json() for price in connector.prices(arguments["account"], questions)]
-    if sample.capability == "query.list_prices":
-        return [price.as_json() for price in connector.list_prices()]
-    if sample.capability == "query.shown":
-        return [reading.as_json() for reading in connector.shown()]
+    if sample.capability == "query.sales_order":
+        document = connector.sales_order(arguments["external_id"])
+        return (
+            None
+            if document is None
+            else {**{name: getattr(document, name).as_json() for name in ("total", "tax", "freight")}, "lines": {line: str(quantity) for line, quantity in document.lines.items()}}
+        )
+    if sample.capability in ("query.list_prices", "query.shown", "query.orders"):
+        return list(snapshot(connector, sample.capability.removeprefix("query."), arguments.get("since")))
     assert sample.capability == "query.stock", f"{sample} is a sample of nothing known"
     return [reading.as_json() for reading in connector.stock()]
+
+
+def snapshot(connector: Connector, resource: str, cursor: str | None) -> Iterator[Any]:
+    """Everything of a snapshot, page by page, until there is no next one."""
+    for _ in range(1000):
+        page = connector.snapshot(resource, cursor)
+        yield from (each.as_json() for each in (*page.readings, *page.prices))
+        yield from ({"external_id": each.external_id, "order_id": each.order_id, "changed_at": rfc3339(each.changed_at)} for each in page.orders)
+        if page.cursor is None:
+            return
+        cursor = page.cursor
+    raise ContractDrift("UNEXPECTED_ANSWER", "pages without end: the flow that reads them stops too")
 
 
 def vendor_for(sample: Sample, disturb: Callable[[int, bool], ScriptedAnswer | None] | None = None) -> ScriptedVendor:

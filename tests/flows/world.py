@@ -100,7 +100,9 @@ def manifest(name: str, role: str, commands: list[str], *, webhooks: bool = True
 
 MANIFESTS = {
     "shop": manifest("shop", "storefront", ["ConfirmShipment", "CancelOrder"]),
-    "erp": manifest("erp", "erp", ["CreateSalesOrder", "CancelSalesOrder", "ReleaseFulfillment", "CancelFulfillment", "PostInvoice"], queries=["credit", "prices", "stock"]),
+    "erp": manifest(
+        "erp", "erp", ["CreateSalesOrder", "CancelSalesOrder", "ReleaseFulfillment", "CancelFulfillment", "PostInvoice"], queries=["credit", "prices", "stock", "sales_order"]
+    ),
     "threepl": manifest("threepl", "warehouse", ["ReleaseFulfillment", "CancelFulfillment"], ships_in_base_units=True, queries=["stock"]),
     "direct": manifest("direct", "storefront", [], webhooks=False),
 }

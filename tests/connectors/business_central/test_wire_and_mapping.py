@@ -209,7 +209,7 @@ def test_numbers_leave_as_numbers_and_texts_escaped() -> None:
 
 # ------------------------------------------------------------------ receipts
 def sales_order(*lines: dict[str, Any], **changes: Any) -> wire.SalesOrder:
-    blank = {"@odata.etag": "e", "id": "L", "lineType": "Item", "lineObjectNumber": "BOLT", "netAmountIncludingTax": 1, "locationId": IDS["EAST"]}
+    blank = {"@odata.etag": "e", "id": "L", "lineType": "Item", "lineObjectNumber": "BOLT", "netAmount": 1, "netAmountIncludingTax": 1, "locationId": IDS["EAST"]}
     quantities = dict.fromkeys(("quantity", "shippedQuantity", "invoicedQuantity", "shipQuantity", "invoiceQuantity"), 0)
     header = {
         "@odata.etag": "h",

@@ -550,7 +550,7 @@ def test_pages_of_locations_and_fulfillment_orders_are_all_read() -> None:
         return {"locations": {"nodes": [{"id": f"gid://shopify/Location/{number}", "isActive": True}], "pageInfo": page(more)}}
 
     none = {"location": {"inventoryLevels": {"nodes": [], "pageInfo": page(False)}}}
-    script = Scripted(location(1, True), none, location(2, False), none)
+    script = Scripted(location(1, True), location(2, False), none, none)
     assert connect(script).stock() == [] and script.answers == []
 
     def documents(number: int, more: bool) -> dict[str, Any]:

@@ -53,6 +53,36 @@ class PollResult:
     """There is more than one poll takes: ask again soon."""
 
 
+@dataclass(frozen=True)
+class ChangedOrder:
+    """An order that a storefront holds: its own id, the one it has (or would have) here, and when it was last changed there."""
+
+    external_id: str
+    order_id: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class SnapshotPage:
+    """A page of what a system holds now, in its own names. Which of the lists is filled depends on what was asked for."""
+
+    readings: tuple[StockReading, ...] = ()
+    prices: tuple[Price, ...] = ()
+    orders: tuple[ChangedOrder, ...] = ()
+    cursor: str | None = None
+    """Opaque; asks for the next page. None: this was the last."""
+
+
+@dataclass(frozen=True)
+class LedgerDocument:
+    """A sales order as the ERP computes it now. ``lines``: its id of a line of goods to how much of it is ordered."""
+
+    total: Money
+    tax: Money
+    freight: Money
+    lines: Mapping[str, Decimal]
+
+
 Known = Callable[[str, str, str, str], bool]
 """(order id, version, topic, key): is that order here at that version or a newer one, or was an item of that topic and key taken in before?
 For a poll that finds again what a webhook has brought: it need not fetch the whole of it."""
@@ -147,10 +177,15 @@ class Connector(Protocol):
         """Everything the connection holds, ``sku`` and ``location`` in its own names."""
         ...
 
-    def shown(self) -> list[StockReading]:
-        """What a sales channel offers for sale at each location, ``on_hand`` being that figure; ``sku`` and ``location`` in its own names."""
+    def sales_order(self, external_id: str) -> LedgerDocument | None:
+        """The ERP's sales order as it is now; None when it is gone."""
         ...
 
-    def list_prices(self) -> list[Price]:
-        """The list price of everything the connection sells, ``sku`` in its own names; an article without a SKU is left out."""
+    def placed(self, external_id: str) -> PolledItem:
+        """A storefront's order as its poll would bring it. ``Rejected`` NOT_FOUND when the storefront does not know it."""
+        ...
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
+        """One page of what the system holds: ``stock`` (what is on hand), ``shown`` (what a sales channel offers, ``on_hand`` being that
+        figure), ``list_prices`` (an article without a SKU is left out), ``orders`` (changed since the moment that is its first cursor)."""
         ...

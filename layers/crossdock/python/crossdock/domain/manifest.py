@@ -57,7 +57,7 @@ class ConnectorManifest(Model):
     commands: tuple[str, ...]
     """Command types it executes."""
     queries: tuple[str, ...] = ()
-    """Reads it answers: ``credit``, ``prices``, ``stock``, ``shown``, ``list_prices``."""
+    """Reads it answers: ``credit``, ``prices``, ``stock``, ``shown``, ``list_prices``, ``orders`` (those changed since a moment), ``sales_order``."""
     handled: dict[str, str] = Field(default_factory=dict)
     """Topic to one sentence: what comes of it."""
     ignored: dict[str, IgnoredEvent] = Field(default_factory=dict)

@@ -46,7 +46,13 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
     if message.command == "PollConnection":
         poll(message, services)
         return True
-    work = {"PullStock": pull_stock, stock.PUBLISH: stock.publish, reconcile.RECONCILE: reconcile.work}.get(message.command, _deliver)
+    work = {
+        "PullStock": pull_stock,
+        stock.PUBLISH: stock.publish,
+        reconcile.RECONCILE: reconcile.work,
+        reconcile.PULL_ORDER: reconcile.pull_order,
+        reconcile.TAKE_COUNT: reconcile.take_count,
+    }.get(message.command, _deliver)
     waits = circuit.wait_seconds(message.connection, services) if work is not _deliver or progress.can(message.connection, message.command, services) else 0
     if not waits:
         try:
@@ -531,13 +537,11 @@ def pull_stock(message: OutboundMessage, services: Services) -> None:
     connector = services.connectors.connector(connection)
     for reading in circuit.asked(connection, connector.stock, services):
         location = believed.get(reading.location)
-        if location is None or message.arguments.get("location", location) != location:
+        if location is None:
             continue  # another system is the owner of that location's stock (systems_of_record)
         try:
             sku = services.xref.our_sku(connection, reading.sku)
         except NeedsPerson:
             continue  # an article the tenant does not run through this stack; an order for it raises MISSING_XREF
-        if message.arguments.get("sku", sku) != sku:
-            continue
         stock.counted(reading.model_copy(update={"sku": sku, "location": location}), source=connection, reference="count", services=services)
     stock.fresh(connection, services)

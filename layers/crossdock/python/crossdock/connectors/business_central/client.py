@@ -18,7 +18,18 @@ from pydantic import ValidationError
 from crossdock.connectors.business_central import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
+from crossdock.domain.connector import (
+    ConnectionContext,
+    HttpAnswer,
+    Known,
+    LedgerDocument,
+    PolledItem,
+    PollResult,
+    PriceQuestion,
+    SnapshotPage,
+    Translation,
+    nothing_known,
+)
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ConcurrentChange, ContractDrift, CrossdockError, FieldProblem, NeedsPerson, Rejected, UnknownOutcome
@@ -136,13 +147,15 @@ class BusinessCentralConnector:
         """Nothing: API v2.0 knows only an item's stock summed over all locations."""
         return []
 
-    def shown(self) -> list[StockReading]:
-        """Nothing: it is no sales channel."""
-        return []
+    def sales_order(self, external_id: str) -> LedgerDocument | None:
+        order = self._order(external_id)
+        return None if order is None else mapping.document_from_wire(order)
 
-    def list_prices(self) -> list[Price]:
-        """Nothing: a price is asked for by item (``prices``)."""
-        return []
+    def placed(self, external_id: str) -> PolledItem:
+        raise _unsupported(f"the order {external_id} of a storefront")
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
+        raise _unsupported(f"a snapshot of {resource!r} (after {cursor!r})")
 
     # ------------------------------------------------------------------ sales orders
     def _create_sales_order(self, command: CreateSalesOrder) -> Receipt:
@@ -443,6 +456,10 @@ class BusinessCentralConnector:
             return self._context.clock.now() - POLL_START, {}
         kept = json.loads(cursor)
         return datetime.fromisoformat(kept["newest"]) - POLL_OVERLAP, dict(kept["seen"])
+
+
+def _unsupported(what: str) -> NeedsPerson:
+    return NeedsPerson("COMMAND_NOT_SUPPORTED", f"Business Central cannot be asked for {what}", remedy="correct the connection in the tenant file")
 
 
 def _write_cursor(found: Sequence[wire.SalesShipment], since: datetime, seen: Mapping[str, str]) -> str:

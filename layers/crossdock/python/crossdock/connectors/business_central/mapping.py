@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from crossdock.connectors.business_central import wire
 from crossdock.domain.commands import CreateSalesOrder, InvoicedLine, PostInvoice, Receipt
-from crossdock.domain.connector import Occurrence, PriceQuestion, Translation
+from crossdock.domain.connector import LedgerDocument, Occurrence, PriceQuestion, Translation
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.errors import ContractDrift, FieldProblem, Rejected
 from crossdock.domain.events import ShipmentDispatched
@@ -162,6 +162,18 @@ def order_from_wire(order: wire.SalesOrder, command: CreateSalesOrder, *, found:
         tax=Money(amount=order.totalTaxAmount, currency=order.currencyCode),
         line_ids={key: str(sequence) for key, sequence in keys.items() if sequence in standing},
         found=found,
+    )
+
+
+def document_from_wire(order: wire.SalesOrder) -> LedgerDocument:
+    """The sales order as it stands. Freight is what its account lines come to, tax taken out of no line: the vendor gives it for the whole document."""
+    goods = {str(line.sequence): line.quantity for line in order.salesOrderLines if line.lineType == ITEM}
+    freight = sum((line.netAmount for line in order.salesOrderLines if line.lineType == ORDER_ACCOUNT), Decimal(0))
+    return LedgerDocument(
+        total=Money(amount=order.totalAmountIncludingTax, currency=order.currencyCode),
+        tax=Money(amount=order.totalTaxAmount, currency=order.currencyCode),
+        freight=Money(amount=freight, currency=order.currencyCode),
+        lines=goods,
     )
 
 

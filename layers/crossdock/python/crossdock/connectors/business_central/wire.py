@@ -58,6 +58,7 @@ class SalesOrderLine(Versioned):
     invoicedQuantity: ExactDecimal
     shipQuantity: ExactDecimal
     invoiceQuantity: ExactDecimal
+    netAmount: ExactDecimal
     netAmountIncludingTax: ExactDecimal
     locationId: str
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 from crossdock.connectors.direct import mapping
 from crossdock.domain import strict_json
 from crossdock.domain.commands import Intent, Receipt
-from crossdock.domain.connector import ConnectionContext, Known, Occurrence, PollResult, PriceQuestion, Translation, nothing_known
+from crossdock.domain.connector import ConnectionContext, Known, LedgerDocument, Occurrence, PolledItem, PollResult, PriceQuestion, SnapshotPage, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, NeedsPerson
@@ -61,8 +61,11 @@ class DirectConnector:
     def stock(self) -> list[StockReading]:
         self._nothing_there()
 
-    def shown(self) -> list[StockReading]:
+    def sales_order(self, external_id: str) -> LedgerDocument | None:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
-    def list_prices(self) -> list[Price]:
+    def placed(self, external_id: str) -> PolledItem:  # noqa: ARG002 - the port's signature
+        self._nothing_there()
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:  # noqa: ARG002 - the port's signature
         self._nothing_there()

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from crossdock.connectors.shipbob import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelFulfillment, Intent, Receipt, ReleaseFulfillment
-from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, PollResult, PriceQuestion, Translation, nothing_known
+from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, LedgerDocument, PolledItem, PollResult, PriceQuestion, SnapshotPage, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected
@@ -101,24 +101,28 @@ class ShipBobConnector:
         return orders[0] if orders else None
 
     # -- what ShipBob is asked
-    def shown(self) -> list[StockReading]:
-        """Nothing: it is no sales channel."""
-        return []
+    def sales_order(self, external_id: str) -> LedgerDocument | None:
+        raise ValueError(f"ShipBob is no ERP (asked for sales order {external_id}): the manifest names its queries")
 
-    def list_prices(self) -> list[Price]:
-        """Nothing: it sells nothing."""
-        return []
+    def placed(self, external_id: str) -> PolledItem:
+        raise ValueError(f"ShipBob is no storefront (asked for order {external_id}): the manifest names its queries")
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
+        if resource != "stock":
+            raise ValueError(f"ShipBob has no snapshot of {resource!r}: the manifest names its queries")
+        target = cursor or f"/inventory-level/locations?PageSize={PAGE}"
+        page = self._read(wire.StockPage, self._call("GET", target, writes=False))
+        return SnapshotPage(readings=tuple(mapping.readings_from_wire(page, self._context.clock.now())), cursor=self._following(target, page.next) if page.next else None)
 
     def stock(self) -> list[StockReading]:
         readings: list[StockReading] = []
-        now = self._context.clock.now()
-        target = f"/inventory-level/locations?PageSize={PAGE}"
+        cursor: str | None = None
         for _ in range(MAX_PAGES):
-            page = self._read(wire.StockPage, self._call("GET", target, writes=False))
-            readings += mapping.readings_from_wire(page, now)
-            if not page.next:
+            page = self.snapshot("stock", cursor)
+            readings += page.readings
+            cursor = page.cursor
+            if cursor is None:
                 return readings
-            target = self._following(target, page.next)
         raise ContractDrift("UNEXPECTED_ANSWER", f"ShipBob's stock list goes on after {MAX_PAGES} pages", remedy="look whether paging still works as documented")
 
     def credit(self, account: str) -> CreditStanding | None:

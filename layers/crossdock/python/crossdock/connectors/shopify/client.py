@@ -15,7 +15,19 @@ from pydantic import BaseModel, ValidationError
 from crossdock.connectors.shopify import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import CancelOrder, ConfirmShipment, Intent, PublishStock, Receipt
-from crossdock.domain.connector import ConnectionContext, Known, Occurrence, PolledItem, PollResult, PriceQuestion, Translation, nothing_known
+from crossdock.domain.connector import (
+    ChangedOrder,
+    ConnectionContext,
+    Known,
+    LedgerDocument,
+    Occurrence,
+    PolledItem,
+    PollResult,
+    PriceQuestion,
+    SnapshotPage,
+    Translation,
+    nothing_known,
+)
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
@@ -220,9 +232,8 @@ class ShopifyConnector:
                 return PollResult(tuple(items), f">{rfc3339(reached)}", more=True)
             reached = changed.updatedAt
             version = rfc3339(changed.updatedAt)
-            key = f"{mapping.number_of(changed.id)}@{version}"
-            if not known(mapping.order_id_of(self._context.connection, changed.id), version, POLLED_ORDER, key):
-                items.append(PolledItem(key=key, topic=POLLED_ORDER, body=json.dumps(self._whole_order(changed.id), separators=(",", ":"), default=str).encode()))
+            if not known(mapping.order_id_of(self._context.connection, changed.id), version, POLLED_ORDER, _polled_key(changed.id, version)):
+                items.append(_polled(self._whole_order(changed.id), changed.id, version))
         return PollResult(tuple(items), rfc3339(max(since, until)))
 
     def _changed_orders(self, since: datetime, until: datetime) -> Iterator[wire.ChangedOrder | None]:
@@ -235,6 +246,11 @@ class ShopifyConnector:
                 return
             after = page.pageInfo.endCursor
         yield None
+
+    def placed(self, external_id: str) -> PolledItem:
+        gid = mapping.gid_of("Order", external_id)
+        whole = self._whole_order(gid)
+        return _polled(whole, gid, rfc3339(_understood(wire.ChangedOrder, whole, "order").updatedAt))
 
     def _whole_order(self, gid: str) -> dict[str, Any]:
         whole: dict[str, Any] = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": None}).get("order"), gid)
@@ -356,55 +372,68 @@ class ShopifyConnector:
     def sales_order_total(self, external_id: str) -> Money | None:
         raise _unsupported(f"the total of sales order {external_id}")
 
+    def sales_order(self, external_id: str) -> LedgerDocument | None:
+        raise _unsupported(f"the sales order {external_id}")
+
     def stock(self) -> list[StockReading]:
         """What is on hand of every tracked item with a SKU, at each active location, by the location's plain number."""
-        return self._read_levels(ON_HAND)
-
-    def shown(self) -> list[StockReading]:
-        """The same of what is available for sale there."""
-        return self._read_levels(SHOWN)
-
-    def list_prices(self) -> list[Price]:
-        """https://shopify.dev/docs/api/admin-graphql/latest/queries/productVariants: the price in the shop's currency, per piece."""
-        prices: list[Price] = []
-        after: str | None = None
-        for _ in _pages("the price list"):
-            answer = self._ask(PRICE_LIST, {"first": STOCK_PAGE, "after": after})
-            currency = _understood(wire.ShopCurrency, answer.get("shop"), "shop").currencyCode
-            page = _understood(wire.PricedVariants, answer.get("productVariants"), "productVariants")
-            prices += [Price(sku=variant.sku, unit="EA", price=Money(amount=variant.price, currency=currency)) for variant in page.nodes if variant.sku]
-            if not page.pageInfo.hasNextPage:
-                break
-            after = page.pageInfo.endCursor
-        return prices
-
-    def _read_levels(self, query: str) -> list[StockReading]:
         readings: list[StockReading] = []
-        for location in self._locations():
-            as_of = self._context.clock.now()
-            code = mapping.number_of(location)
-            readings += [
-                StockReading(sku=level.item.sku, location=code, on_hand=Decimal(_quantity(level.quantities)), as_of=as_of)
-                for level in self._levels(query, location)
-                if level.item.sku and level.item.tracked
-            ]
+        cursor: str | None = None
+        for _ in _pages("the stock"):
+            page = self.snapshot("stock", cursor)
+            readings += page.readings
+            cursor = page.cursor
+            if cursor is None:
+                break
         return readings
+
+    def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
+        if resource == "stock":
+            return self._levels(ON_HAND, cursor)
+        if resource == "shown":
+            return self._levels(SHOWN, cursor)
+        if resource == "list_prices":
+            return self._price_list(cursor)
+        if resource == "orders" and cursor is not None:
+            return self._changed_since(cursor)
+        raise _unsupported(f"a snapshot of {resource!r}")
+
+    def _levels(self, query: str, cursor: str | None) -> SnapshotPage:
+        """The cursor: the locations that are not read to their end, and where in the first of them it goes on."""
+        locations, after = (list(self._locations()), None) if cursor is None else json.loads(cursor)
+        if not locations:
+            return SnapshotPage()
+        answer = self._ask(query, {"id": locations[0], "first": STOCK_PAGE, "after": after}).get("location")
+        page = _understood(wire.LocationStock, answer, "location").inventoryLevels
+        as_of, code = self._context.clock.now(), mapping.number_of(locations[0])
+        readings = tuple(
+            StockReading(sku=level.item.sku, location=code, on_hand=Decimal(_quantity(level.quantities)), as_of=as_of)
+            for level in page.nodes
+            if level.item.sku and level.item.tracked
+        )
+        left, after = (locations, page.pageInfo.endCursor) if page.pageInfo.hasNextPage else (locations[1:], None)
+        return SnapshotPage(readings=readings, cursor=json.dumps([left, after]) if left else None)
+
+    def _price_list(self, cursor: str | None) -> SnapshotPage:
+        """https://shopify.dev/docs/api/admin-graphql/latest/queries/productVariants: the price in the shop's currency, per piece."""
+        answer = self._ask(PRICE_LIST, {"first": STOCK_PAGE, "after": cursor})
+        currency = _understood(wire.ShopCurrency, answer.get("shop"), "shop").currencyCode
+        page = _understood(wire.PricedVariants, answer.get("productVariants"), "productVariants")
+        prices = tuple(Price(sku=variant.sku, unit="EA", price=Money(amount=variant.price, currency=currency)) for variant in page.nodes if variant.sku)
+        return SnapshotPage(prices=prices, cursor=page.pageInfo.endCursor if page.pageInfo.hasNextPage else None)
+
+    def _changed_since(self, cursor: str) -> SnapshotPage:
+        """The cursor: the moment since when, and behind a bar where it goes on."""
+        since, _, after = cursor.partition("|")
+        page = _understood(wire.ChangedOrders, self._ask(CHANGED_ORDERS, {"query": f"updated_at:>='{since}'", "after": after or None}).get("orders"), "orders")
+        orders = tuple(ChangedOrder(mapping.number_of(each.id), mapping.order_id_of(self._context.connection, each.id), each.updatedAt) for each in page.nodes)
+        return SnapshotPage(orders=orders, cursor=f"{since}|{page.pageInfo.endCursor}" if page.pageInfo.hasNextPage else None)
 
     def _locations(self) -> Iterator[str]:
         after: str | None = None
         for _ in _pages("the locations"):
             page = _understood(wire.Locations, self._ask(LOCATIONS, {"after": after}).get("locations"), "locations")
             yield from (location.id for location in page.nodes if location.isActive)
-            if not page.pageInfo.hasNextPage:
-                return
-            after = page.pageInfo.endCursor
-
-    def _levels(self, query: str, location: str) -> Iterator[wire.StockedLevel]:
-        after: str | None = None
-        for _ in _pages("the stock of a location"):
-            answer = self._ask(query, {"id": location, "first": STOCK_PAGE, "after": after}).get("location")
-            page = _understood(wire.LocationStock, answer, "location").inventoryLevels
-            yield from page.nodes
             if not page.pageInfo.hasNextPage:
                 return
             after = page.pageInfo.endCursor
@@ -511,6 +540,14 @@ class ShopifyConnector:
                 remedy=f"check base_url and that API version {self.manifest.api_version} is still served",
             )
         return _data(answer.body, writes=writes)
+
+
+def _polled_key(gid: str, version: str) -> str:
+    return f"{mapping.number_of(gid)}@{version}"
+
+
+def _polled(whole: dict[str, Any], gid: str, version: str) -> PolledItem:
+    return PolledItem(key=_polled_key(gid, version), topic=POLLED_ORDER, body=json.dumps(whole, separators=(",", ":"), default=str).encode())
 
 
 def _pages(what: str) -> Iterator[int]:
