@@ -189,6 +189,23 @@ def test_locations_are_asked_for_once(plain: Erp) -> None:
 
 
 # ------------------------------------------------------------------ cancelling
+def test_a_sales_order_is_told_as_it_stands_until_it_is_gone(plain: Erp) -> None:
+    receipt = plain.connector.execute(create())
+    document = plain.connector.sales_order(receipt.external_id)
+    assert document is not None
+    assert (document.total, document.tax) == (receipt.total, receipt.tax)
+    assert document.freight.amount == Decimal("15.50")
+    assert set(document.lines) == set(receipt.line_ids.values()), "goods only: freight is no line of them"
+    plain.connector.execute(cancel_order(receipt))
+    assert plain.connector.sales_order(receipt.external_id) is None
+
+
+def test_an_erp_holds_nothing_that_a_storefront_does(plain: Erp) -> None:
+    for ask in (lambda: plain.connector.snapshot("shown", None), lambda: plain.connector.placed("1")):
+        with pytest.raises(NeedsPerson):
+            ask()
+
+
 def test_an_order_is_cancelled_by_deleting_it(plain: Erp) -> None:
     receipt = plain.connector.execute(create())
     assert plain.connector.look_up(cancel_order(receipt)) is None

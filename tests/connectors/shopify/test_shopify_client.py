@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from crossdock import bootstrap
+from crossdock.connectors.shopify import client
 from crossdock.connectors.shopify.client import ShopifyConnector
 from crossdock.domain.commands import CancelFulfillment, CancelOrder, ConfirmShipment, PublishStock
 from crossdock.domain.connector import ConnectionContext
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, CrossdockError, NeedsPerson, Rejected, RetryLater, UnknownOutcome
+from crossdock.domain.model import rfc3339
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
 from crossdock.http import Answer, OutboundHttp
 from local.simulators import exact_json
@@ -561,6 +563,54 @@ def test_pages_of_locations_and_fulfillment_orders_are_all_read() -> None:
     made = {"fulfillmentCreate": {"fulfillment": {"id": "gid://shopify/Fulfillment/3", "name": "#17.1"}, "userErrors": []}}
     script = Scripted(documents(1, True), documents(2, False), made)
     assert connect(script).execute(shipped(ORDER, 2)).external_id == "gid://shopify/Fulfillment/3" and script.answers == []
+
+
+# ------------------------------------------------------------------ snapshots
+def test_a_snapshot_gives_every_location_and_article_once_page_by_page(http: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STOCK_PAGE", 2)
+    connector, found, cursor = connect(http), [], None
+    for _ in range(20):
+        page = connector.snapshot("shown", cursor)
+        assert len(page.readings) <= 2
+        found += page.readings
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert sorted((reading.sku, reading.location, int(reading.on_hand)) for reading in found) == [
+        ('BIT 1/4" \\ x', str(CHICAGO), 90),
+        ("DRILL-18V", str(CHICAGO), 40),
+        ("DRILL-18V", str(DALLAS), 7),
+        ("TWIN", str(CHICAGO), 1),
+        ("twin", str(CHICAGO), 1),
+    ]
+    assert http.sent.count("CrossdockLocations") == 1, "the cursor knows the locations"
+
+
+def test_a_price_list_is_read_page_by_page(http: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STOCK_PAGE", 2)
+    first = connect(http).snapshot("list_prices", None)
+    assert len(first.prices) == 2 and first.cursor is not None
+    second = connect(http).snapshot("list_prices", first.cursor)
+    assert {price.sku for price in (*first.prices, *second.prices)} >= {"DRILL-18V", "TWIN"}
+
+
+def test_an_order_of_a_snapshot_is_fetched_as_the_poll_would_bring_it(http: InProcess) -> None:
+    order = place(http)
+    connector = connect(http)
+    [changed] = connector.snapshot("orders", "2020-01-01T00:00:00Z").orders
+    assert changed.external_id == str(order["id"])
+    item = connector.placed(changed.external_id)
+    delivery = Delivery(delivery_id="d-1", connection="storefront", topic=item.topic, body=item.body, received_at=datetime(2026, 3, 2, 9, tzinfo=UTC))
+    assert connector.translate(delivery).occurrences[0].fact.type == "OrderPlaced"
+    assert item.key == f"{changed.external_id}@{rfc3339(changed.changed_at)}", "the poll's own key: one delivery, whoever brings it"
+    with pytest.raises(Rejected):
+        connector.placed("17")
+
+
+def test_only_what_a_storefront_holds_can_be_looked_through(http: InProcess) -> None:
+    for ask in (lambda: connect(http).snapshot("customers", None), lambda: connect(http).snapshot("orders", None), lambda: connect(http).sales_order("x")):
+        with pytest.raises(NeedsPerson, match="cannot be asked"):
+            ask()
 
 
 # ------------------------------------------------------------------ over a real socket
