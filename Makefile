@@ -51,7 +51,7 @@ faults: setup ## 23 faults between functions and AWS and at every system, each s
 	@mkdir -p build
 	$(PYTEST) tests/faults -q -n 0 --tb=short
 
-bench: $(VENV)/.ready-bench node_modules/.ready ## every figure of docs/benchmarks.md, measured again (about 25 minutes)
+bench: $(VENV)/.ready-bench node_modules/.ready ## every figure of docs/benchmarks.md, measured again; single sections: .venv/bin/python -m local.bench run --sections NAME ...
 	$(PYTHON) -m local.bench run
 
 bench-check: setup ## what holds from run to run, against docs/benchmarks.json; fails when something got worse by a tenth

@@ -573,11 +573,11 @@ class Execution:
         return self.state not in ("Succeeded", "Cancelled", "Failed")
 
 
-_AFTER = {"Post": "Release", "Release": "Settle", "Settle": "Succeeded"}
+_AFTER = {"Post": "Release", "Release": "Succeeded"}
 
 
 class MemoryWorkflow:
-    """The order state machine of infra/workflows/order.py: Prepare, Post, Release, Settle; Hold and Compensate off the path.
+    """The order state machine of infra/workflows/order.py: Prepare, Post, Release; Hold and Compensate off the path.
 
     ``step`` moves one execution on; waiting states send their request to the work queue and stay until their token is answered.
     """

@@ -32,6 +32,10 @@ _LOG_DELIVERY = (
 
 
 NO_TRACING = "No X-Ray (docs/decisions/0106-no-tracing-service.md): log lines, audit entries and histories carry the order's id from end to end."
+ERRORS_ONLY = (
+    "A Standard execution's every event stands in its own history, which is not billed; each check of the Express child writes a line with its "
+    "order and outcome (docs/decisions/0112-a-clean-order-makes-three-transitions.md). The logs of both carry errors only."
+)
 
 
 class OrderWorkflow(Construct):
@@ -65,8 +69,6 @@ class OrderWorkflow(Construct):
             "Order",
             kind=sfn.StateMachineType.STANDARD,
             definition=order.definition(),
-            # The service keeps a Standard execution's whole history for 90 days: the log only tells what failed.
-            log_level=sfn.LogLevel.ERROR,
             substitutions={"PrepareMachine": self.prepare.state_machine_arn, "WorkQueueUrl": work.queue.queue_url},
             permissions=[
                 iam.PolicyStatement(sid="RunPrepare", actions=["states:StartSyncExecution"], resources=[self.prepare.state_machine_arn]),
@@ -74,7 +76,6 @@ class OrderWorkflow(Construct):
                 iam.PolicyStatement(sid="TenantKey", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
             ],
         )
-        accept(self.order, "AwsSolutions-SF1", "A Standard execution's every event stands in its own history, which is not billed; the log carries errors only.")
 
     def _machine(
         self,
@@ -84,7 +85,6 @@ class OrderWorkflow(Construct):
         definition: Mapping[str, Any],
         substitutions: Mapping[str, str],
         permissions: list[iam.PolicyStatement],
-        log_level: sfn.LogLevel = sfn.LogLevel.ALL,
     ) -> sfn.StateMachine:
         stack = Stack.of(self)
         log_group = logs.LogGroup(
@@ -113,8 +113,9 @@ class OrderWorkflow(Construct):
             definition_substitutions=dict(substitutions),
             role=role.without_policy_updates(),
             # Task tokens and orders stay out of logs.
-            logs=sfn.LogOptions(destination=log_group, level=log_level, include_execution_data=False),
+            logs=sfn.LogOptions(destination=log_group, level=sfn.LogLevel.ERROR, include_execution_data=False),
         )
+        accept(machine, "AwsSolutions-SF1", ERRORS_ONLY)
         accept(machine, "AwsSolutions-SF2", NO_TRACING)
         machine.node.add_dependency(policy)
         return machine

@@ -1,6 +1,6 @@
 """What waits in the life of an order, and for whom? The definition of the Standard workflow ``order``.
 
-A clean order makes four transitions: Prepare, Post, Release, Settle. Everything else (choices, holds, compensation)
+A clean order makes three transitions: Prepare, Post, Release (which ends when all is shipped, confirmed and invoiced). Everything else (choices, holds, compensation)
 stands off that path, because each transition of a Standard workflow costs as much as 125 Lambda requests.
 
 A waiting step sends ``{"request", "order_id", "token"}`` to the work queue; whoever finishes it answers the token.
@@ -53,10 +53,10 @@ def _ask(request: str, *, following: str, catch_cancel: bool, **more: str) -> di
 
 def definition() -> dict[str, Any]:
     """Amazon States Language with the substitutions PrepareMachine and WorkQueueUrl."""
-    settle = _ask("settle", following="", catch_cancel=True)
-    del settle["Next"]
+    release = _ask("release", following="", catch_cancel=True)
+    del release["Next"]
     return {
-        "Comment": "prepare, post, release, settle; holds and compensation off the path",
+        "Comment": "prepare, post, release until it is settled; holds and compensation off the path",
         "QueryLanguage": "JSONata",
         "StartAt": "Prepare",
         "States": {
@@ -85,8 +85,7 @@ def definition() -> dict[str, Any]:
                 "Default": "Prepare",
             },
             "Post": _ask("post", following="Release", catch_cancel=True),
-            "Release": _ask("release", following="Settle", catch_cancel=True),
-            "Settle": {**settle, "End": True},
+            "Release": {**release, "End": True},
             "Compensate": _ask("compensate", following="Compensated", catch_cancel=False),
             "Compensated": {
                 "Type": "Choice",

@@ -1,7 +1,9 @@
 """``python -m local.bench``: which benchmark is to run, and how is its result told?
 
-``run`` measures everything (or the sections named) and writes docs/benchmarks.md, .json and the pictures; ``check`` measures again what holds from
-run to run and compares it with docs/benchmarks.json; ``imports`` and ``sizes`` print and write nothing.
+``run`` measures everything (or the sections named) and writes docs/benchmarks.md, .json and the pictures. A section that fails is recorded and the others
+go on; the run then ends with 1. Sections can be measured one at a time, each merged into docs/benchmarks.json: ``run --sections operations``, later
+``run --sections idle load``; the page is written as soon as the record holds every section. ``check`` measures again what holds from
+run to run and compares it with docs/benchmarks.json; a figure that is on record and missing now fails it too. ``imports`` and ``sizes`` print and write nothing.
 """
 
 from __future__ import annotations
@@ -98,31 +100,55 @@ def measured(root: Path, arguments: argparse.Namespace, sections: Sequence[str],
 
 def run(root: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], str, int]:
     """Measures, keeps what was not measured again, and writes the page."""
-    from local.bench import plots
-
     record = root / "docs" / "benchmarks.json"
     known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    results = known
+    results = {section: found for section, found in known.items() if section in SECTIONS}
+    failed: dict[str, str] = {}
     for section in [section for section in SECTIONS if section in (arguments.sections or SECTIONS)]:
-        results = {**results, **measured(root, arguments, [section], results, measure_load)}
+        try:
+            results = {**results, **measured(root, arguments, [section], results, measure_load)}
+        except Exception as error:  # noqa: BLE001 - one section's failure is told at the end and costs no other section
+            failed[section] = f"{type(error).__name__}: {error}"[:500]
+            _say(f"section {section} FAILED: {failed[section]}")
         # After each: what was measured stays when a later section fails.
-        record.write_text(json.dumps({name: results[name] for name in SECTIONS if name in results}, indent=1) + "\n", encoding="utf-8")
-    if missing := [section for section in SECTIONS if section not in results]:
-        raise running_system.BenchFailed(f"the page needs every section: `--sections {' '.join(missing)}` is still to be run")
-    pictures = plots.draw(results, root / "docs" / "benchmarks")
+        kept = {name: results[name] for name in SECTIONS if name in results}
+        record.write_text(json.dumps({**kept, **({"failed": failed} if failed else {})}, indent=1) + "\n", encoding="utf-8")
+    lines = [f"{'met    ' if goal.met else 'NOT MET'} {goal.what}: {goal.measured} (goal {goal.goal})" for goal in figures.goals(results)]
+    missing = [section for section in SECTIONS if section not in results]
+    if not missing:
+        _write_page(root, results, failed)
+    lines += [f"FAILED  section {section}: {why}" for section, why in failed.items()]
+    lines += [f"MISSING section {section}: the page is written when `run --sections {section}` has been run" for section in missing]
+    return {**results, "failed": failed}, "\n".join(lines), 1 if failed or missing else 0
+
+
+def _write_page(root: Path, results: Mapping[str, Any], failed: dict[str, str]) -> None:
+    """The page with what is on record. Pictures that cannot be drawn are a failure like a section's: the tables stand without them."""
+    pictures: list[str] = []
+    try:
+        from local.bench import plots  # here: its packages are only for whoever draws
+
+        pictures = plots.draw(results, root / "docs" / "benchmarks")
+    except ImportError as error:
+        failed["pictures"] = f"{error}: `make bench` installs what draws them"
     (root / "docs" / "benchmarks.md").write_text(page.written(results, pictures), encoding="utf-8")
-    met = figures.goals(results)
-    return results, "\n".join(f"{'met    ' if goal.met else 'NOT MET'} {goal.what}: {goal.measured} (goal {goal.goal})" for goal in met), 0
 
 
 def check(root: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], str, int]:
-    """1 when a figure got worse by more than the tolerance, also when what looked worse was measured a second time."""
+    """1 when a figure got worse by more than the tolerance, also when what looked worse was measured a second time; or is missing; or could not be measured."""
     record = root / "docs" / "benchmarks.json"
     if not record.exists():
         raise running_system.BenchFailed("docs/benchmarks.json is not there: `make bench` makes it")
     before = json.loads(record.read_text(encoding="utf-8"))
     arguments.sizes = []
-    after = measured(root, arguments, arguments.sections or [section for section in SECTIONS if section in before], before, measure_intake)
+    after: dict[str, Any] = {}
+    failed: dict[str, str] = {section: "is not on record" for section in (arguments.sections or SECTIONS) if section not in before}
+    for section in [section for section in (arguments.sections or SECTIONS) if section in before]:
+        try:
+            after |= measured(root, arguments, [section], {**before, **after}, measure_intake)
+        except Exception as error:  # noqa: BLE001 - told at the end, with exit code 1; the other sections are still compared
+            failed[section] = f"{type(error).__name__}: {error}"[:500]
+            _say(f"section {section} FAILED: {failed[section]}")
     rows = figures.compare(before, after)
     if any(row.worse for row in rows) and "imports" in after:
         _say("something looks worse: the imports once more, in case the machine was busy")
@@ -131,8 +157,12 @@ def check(root: Path, arguments: argparse.Namespace) -> tuple[dict[str, Any], st
             after["imports"]["found"][name]["cpu_ms"]["low"] = min(after["imports"]["found"][name]["cpu_ms"]["low"], one["cpu_ms"]["low"])
         rows = figures.compare(before, after)
     worse = [row.name for row in rows if row.worse]
-    text = figures.table(rows) + (f"\n\nworse by more than {figures.TOLERANCE:.0%}: {', '.join(worse)}" if worse else "\n\nnothing got worse")
-    return {"compared": [asdict(row) for row in rows], "worse": worse}, text, 1 if worse else 0
+    gone = [row.name for row in rows if row.missing]
+    verdict = [f"worse by more than {figures.TOLERANCE:.0%}: {', '.join(worse)}"] if worse else ["nothing got worse"]
+    verdict += [f"section {section} could not be compared: {why}" for section, why in failed.items()]
+    verdict += [f"on record but not measured any more: {', '.join(gone)}"] if gone else []
+    text = figures.table(rows) + "\n\n" + "\n".join(verdict)
+    return {"compared": [asdict(row) for row in rows], "worse": worse, "missing": gone, "failed": failed}, text, 1 if worse or gone or failed else 0
 
 
 def show_imports(found: Mapping[str, Any]) -> str:
@@ -174,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--orders", type=int, default=6, help="orders whose operations are counted")
         command.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000, 10000], help="how many orders at a time, rising")
         command.add_argument("--open-at-once", type=int, default=20)
-        command.add_argument("--minutes", type=float, default=12, help="for the sizes: what does not fit is left out and named")
+        command.add_argument("--minutes", type=float, default=8, help="for the sizes: what does not fit is left out and named")
         command.add_argument("--rounds", type=int, default=5, help="rounds of webhooks")
         command.add_argument("--each", type=int, default=200, help="webhooks in a round")
         command.add_argument("--orders-per-hour", type=int, default=40, help="the normal load whose half an hour piles up in an outage")

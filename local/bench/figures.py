@@ -32,6 +32,11 @@ class Compared:
     change: float | None
     worse: bool
 
+    @property
+    def missing(self) -> bool:
+        """On record, and not found although its section was measured."""
+        return self.before is not None and self.after is None
+
 
 def figures(results: Mapping[str, Any]) -> dict[str, Figure]:
     """The watched numbers of what was measured: only those that hold from run to run and from machine to machine."""

@@ -266,9 +266,10 @@ def _invocations(system: System, function: str, since_ms: int) -> list[dict[str,
         for report in (message for message in messages if message.startswith("REPORT")):
             duration = float(re.search(r"Duration: ([\d.]+) ms", report)[1])  # type: ignore[index]
             memory = float(re.search(r"Memory Size: (\d+) MB", report)[1])  # type: ignore[index]
-            # 26 bytes are billed for each event beside its text.
-            size = sum(len(message.encode()) + 26 for message in messages)
-            done = [json.loads(message) for message in messages if message.startswith("{")]
+            # 26 bytes are billed for each event beside its text. The service's own lines (start, end, report) are switched off in the stack.
+            own = [message for message in messages if message.startswith("{")]
+            size = sum(len(message.encode()) + 26 for message in own)
+            done = [json.loads(message) for message in own]
             polls = sum(1 for line in done if line.get("command") == POLL_COMMAND and line.get("message") == "message done")
             found.append({"seconds": duration / 1000, "memory_gb": memory / 1024, "log_bytes": size, "polls": polls})
     return found

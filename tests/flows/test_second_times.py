@@ -45,6 +45,24 @@ def test_a_hand_over_that_another_worker_has_done_is_not_done_again() -> None:
     assert progress._hand_over(before.model_validate(before.model_dump(warnings=False)), world.services) == record
 
 
+def test_whoever_died_between_a_hand_over_and_its_telling_is_made_good_at_the_next_look() -> None:
+    world = World()
+    send = world.queues.send
+
+    def dies(queue: QueueName, body: str, **more: Any) -> None:
+        if "ConfirmShipment" not in body and "PostInvoice" not in body:
+            send(queue, body, **more)
+
+    world.queues.send = dies  # type: ignore[method-assign]
+    world.place(an_order(lines=[line("1", "SETUP", "1", "50", requires_shipping=False)]))
+    world.run()
+    assert world.status() == "shipped"
+    world.queues.send = send  # type: ignore[method-assign]
+    progress.advance("shop-1", world.services)
+    world.run()
+    assert world.status() == "completed"
+
+
 def test_two_workers_that_complete_an_order_complete_it_once() -> None:
     world = World()
     world.autopilot()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from crossdock.domain.errors import RetryLater
+from crossdock.domain.messages import StepRequest
 from crossdock.domain.order_record import OrderStatus, Step
 from crossdock.domain.stage import QueueName
 from crossdock.flows import exceptions
+from crossdock.flows import order as order_flow
 from crossdock.flows.facts import PARKED_FOR
 from tests.flows.world import MANIFESTS, World, an_order, line, manifest, usd
 
@@ -194,14 +197,15 @@ def test_a_command_that_was_lost_is_sent_again(command: str) -> None:
 
 def test_a_worker_that_died_before_the_answer_is_helped_out() -> None:
     world = released()
+    released_with = world.record().waiting.token  # type: ignore[union-attr]
     world.workflow.succeed = lambda token, output: False  # type: ignore[method-assign]
     world.tell("erp", world.dispatch("shop-1.1"))
     world.run()
-    assert world.status() == "shipped"
+    assert [execution.open for execution in world.workflow.executions.values()] == [True]
     del world.workflow.succeed  # type: ignore[attr-defined]
-    world.later(rounds=1, hours=2)
-    assert world.status() == "completed"
-    assert world.open_codes() == []
+    order_flow.request(StepRequest(request=Step.RELEASE, order_id="shop-1", token=released_with), world.services)
+    assert [execution.open for execution in world.workflow.executions.values()] == [False]
+    assert (world.status(), world.open_codes()) == ("completed", [])
 
 
 def test_an_order_that_cannot_be_looked_after_does_not_keep_the_watch_from_the_others() -> None:
@@ -277,15 +281,20 @@ def test_a_rejected_order_whose_workflow_is_gone_is_noticed_and_can_be_taken_bac
     assert (world.status(), world.open_codes(), world.balance().adds_up) == ("cancelled", [], True)
 
 
-def test_a_shipment_that_meets_a_stopped_workflow_is_noticed_within_minutes() -> None:
-    """Not only at the next deadline, an hour later: until then the order would be nobody's."""
+def test_a_sales_order_that_meets_a_stopped_workflow_is_noticed_within_minutes() -> None:
+    """Not only at the next deadline: until then the order would be nobody's."""
     world = World()
+    execute = world.workflow.succeed
+
+    def stopped(token: str, output: Mapping[str, object]) -> bool:
+        if "sales_order" in output:
+            world.workflow.stop("shop-1")
+        return execute(token, output)
+
+    world.workflow.succeed = stopped  # type: ignore[method-assign]
     world.place()
     world.run()
-    world.workflow.stop("shop-1")
-    world.tell("erp", world.dispatch("shop-1.1"))
-    world.run()
-    assert world.status() == "shipped"
+    assert world.status() == "posted"
     world.later(rounds=1, minutes=2)
     assert world.open_codes() == ["WORKFLOW_STOPPED"]
     assert world.balance().adds_up

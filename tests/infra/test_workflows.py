@@ -9,7 +9,7 @@ import pytest
 
 from infra.workflows import order, prepare
 
-_CALLBACKS = ("Hold", "Post", "Release", "Settle", "Compensate")
+_CALLBACKS = ("Hold", "Post", "Release", "Compensate")
 
 
 def _state(name: str) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def test_every_state_is_reached_and_leads_somewhere(definition: dict[str, Any]) 
         assert list(_following(state)) or state.get("End") or state["Type"] in ("Succeed", "Fail"), f"{name} ends nowhere"
 
 
-def test_a_clean_order_makes_four_transitions() -> None:
+def test_a_clean_order_makes_three_transitions() -> None:
     states, path, name = order.definition()["States"], [], order.definition()["StartAt"]
     while name:
         path.append(name)
         name = states[name].get("Next", "")
 
-    assert path == ["Prepare", "Post", "Release", "Settle"]
-    assert states["Settle"]["End"] is True
+    assert path == ["Prepare", "Post", "Release"]
+    assert states["Release"]["End"] is True
 
 
 def test_every_order_passes_price_and_credit_before_anything_is_reserved() -> None:
@@ -82,7 +82,7 @@ def test_nothing_that_can_fail_fails_silently(name: str) -> None:
     assert _state(name)["Catch"][-1]["Next"] == "Stuck"
 
 
-@pytest.mark.parametrize("name", ["Hold", "Post", "Release", "Settle"])
+@pytest.mark.parametrize("name", ["Hold", "Post", "Release"])
 def test_an_order_can_be_called_off_wherever_it_waits(name: str) -> None:
     state = _state(name)
 

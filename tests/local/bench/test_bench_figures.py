@@ -203,6 +203,62 @@ def test_an_import_that_is_slow_once_is_measured_again_before_it_counts(project:
     assert bench.main(["check"]) == 0
 
 
+def test_the_check_fails_when_a_figure_on_record_is_not_measured_any_more(
+    project: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del record["imports"]["found"]["apply_event"]
+
+    assert checked(project, monkeypatch, record) == 1
+    assert "on record but not measured any more: apply_event: modules imported" in capsys.readouterr().out
+
+
+def test_the_check_fails_when_a_section_is_not_on_record(project: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    del record["load"]
+    (project / "docs" / "benchmarks.json").write_text(json.dumps(record))
+
+    assert checked(project, monkeypatch, record) == 1
+    assert "section load could not be compared: is not on record" in capsys.readouterr().out
+
+
+def measuring(project: Path, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], *, breaking: str = "") -> None:
+    """A bench whose sections answer what is on ``record``; one of them breaks."""
+
+    def one(_: Path, __: object, sections: list[str], *___: object) -> dict[str, Any]:
+        if breaking in sections:
+            raise RuntimeError("the engine went away")
+        return {section: record[section] for section in sections}
+
+    monkeypatch.setattr(bench.toolchain, "project_root", lambda: project)
+    monkeypatch.setattr(bench, "measured", one)
+    monkeypatch.setattr(bench, "_write_page", lambda *_: (project / "docs" / "benchmarks.md").write_text("written"))
+
+
+def test_a_section_that_fails_costs_no_other_section_and_the_run_ends_with_1(
+    tmp_path: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    measuring(tmp_path, monkeypatch, record, breaking="operations")
+
+    assert bench.main(["run"]) == 1
+
+    kept = json.loads((tmp_path / "docs" / "benchmarks.json").read_text())
+    assert set(kept) == {"imports", "sizes", "idle", "load", "failed"}
+    assert "FAILED  section operations: RuntimeError: the engine went away" in capsys.readouterr().out
+    assert not (tmp_path / "docs" / "benchmarks.md").exists(), "a page that is not whole would look like one"
+
+
+def test_one_section_measured_alone_is_merged_into_the_record_and_completes_the_page(tmp_path: Path, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    measuring(tmp_path, monkeypatch, record, breaking="operations")
+    bench.main(["run"])
+    measuring(tmp_path, monkeypatch, record)
+
+    assert bench.main(["run", "--sections", "operations"]) == 0
+
+    assert set(json.loads((tmp_path / "docs" / "benchmarks.json").read_text())) == set(bench.SECTIONS)
+    assert (tmp_path / "docs" / "benchmarks.md").read_text() == "written"
+
+
 def test_every_goal_is_judged_by_its_own_figure(record: dict[str, Any]) -> None:
     assert all(goal.met for goal in figures.goals(record))
     for change, number in (

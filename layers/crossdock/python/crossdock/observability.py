@@ -12,9 +12,14 @@ from aws_lambda_powertools import Logger
 from crossdock.aws.failure import error_code
 from crossdock.domain.errors import CrossdockError
 
+_KNOWN = ("function_name", "function_memory_size", "function_arn")
+"""What every line of a function would say alike: its log group and the service's name tell it, and a log is paid by the byte."""
+
 
 def _line(entry: dict[str, Any]) -> str:
     """One line of plain ASCII: no text of somebody else's begins a line of its own, or moves a terminal's cursor."""
+    for name in _KNOWN:
+        entry.pop(name, None)
     return json.dumps(entry, separators=(",", ":"), default=str)
 
 

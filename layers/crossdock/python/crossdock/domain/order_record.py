@@ -55,12 +55,11 @@ def may_follow(current: OrderStatus, following: OrderStatus) -> bool:
 
 
 class Step(StrEnum):
-    """What a workflow waits for; each is one state of the order workflow."""
+    """What a workflow waits for; each is one state of the order workflow. A release is answered when all has shipped and is confirmed and invoiced."""
 
     HOLD = "hold"
     POST = "post"
     RELEASE = "release"
-    SETTLE = "settle"
     COMPENSATE = "compensate"
 
 

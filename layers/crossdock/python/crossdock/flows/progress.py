@@ -166,10 +166,8 @@ def advance(order_id: str, services: Services) -> OrderRecord:
         return _answer_post(record, services)
     if waiting.step is Step.RELEASE:
         record = _hand_over(record, services)
-        if record.everything_shipped or not record.parts:
-            record = _succeed_or_look_soon(record, waiting, {"shipped": True}, services)
-    if waiting.step is Step.SETTLE and record.everything_settled and not _blocking(record, services):
-        return _complete(record, services)
+        if record.everything_settled and not _blocking(record, services):
+            return _complete(record, services)
     return record
 
 
@@ -209,8 +207,13 @@ def is_intangible(part: Part, record: OrderRecord) -> bool:
 
 def _hand_over(record: OrderRecord, services: Services) -> OrderRecord:
     """Lines that nobody packs are handed over when everything else has left (until then a cancellation takes them back too)."""
-    part = next((part for part in record.parts if part.open and is_intangible(part, record)), None)
+    part = next((part for part in record.parts if is_intangible(part, record)), None)
     if part is None or any(other.open and not is_intangible(other, record) for other in record.parts):
+        return record
+    if not part.open:
+        handed = record.shipment(part.plan.part_id)
+        if handed is not None and not handed.confirmed:  # whoever handed it over may have died before anybody was told
+            send_settlement(record, services)
         return record
     now = services.clock.now()
     shipment = Shipment(
@@ -234,7 +237,9 @@ def _hand_over(record: OrderRecord, services: Services) -> OrderRecord:
         return changed.model_copy(update={"due_at": next_deadline(changed, services)})
 
     services.orders.refer("shipment", shipment.shipment_id, record.order_id, part.plan.part_id)
-    return services.orders.change(record.order_id, hand_over)
+    changed = services.orders.change(record.order_id, hand_over)
+    send_settlement(changed, services)
+    return changed
 
 
 def _blocking(record: OrderRecord, services: Services) -> bool:
