@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +17,6 @@ from typing import Any
 
 import boto3
 import botocore.exceptions
-import psutil
 
 from local.engine import process
 from local.engine.engine import ACCOUNT, REGION, client_environment
@@ -200,14 +196,12 @@ def _run(run: RunDirectory, name: str, command: Sequence[str], cwd: Path, enviro
 
 
 def _end_tree(child: subprocess.Popen[str]) -> None:
-    try:
-        root = psutil.Process(child.pid)
-        process.end([root, *root.children(recursive=True)], grace_s=1.0)
-    except psutil.NoSuchProcess:
-        pass  # it is over already; what it started may not be
-    # What was started while the list above was made belongs to the same session.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+    """End the command with everything it started, and wait until none of it runs: a killed process is not gone at once."""
+    for _ in range(5):
+        # What was started while the last list was made belongs to the same session.
+        process.end(process.of_session(child.pid), grace_s=1.0)
+        if not process.of_session(child.pid):
+            break
     child.poll()
 
 

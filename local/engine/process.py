@@ -88,6 +88,11 @@ def belonging_to(run_directory: Path, records: Iterable[ProcessRecord] = ()) -> 
     return [process for process in found.values() if _alive(process)]
 
 
+def of_session(session: int) -> list[psutil.Process]:
+    """Every living process of an operating system session, children whose parent is gone included."""
+    return [member for member in psutil.process_iter() if _session_of(member.pid) == session and _alive(member)]
+
+
 def end(processes: Sequence[psutil.Process], grace_s: float = 3.0) -> None:
     """Ask the processes to end, wait, then end those that did not: afterwards none of them runs. Without grace they are killed at once."""
     if grace_s > 0:
@@ -137,6 +142,13 @@ def last_lines(log: Path, count: int = 20) -> str:
         return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
     except FileNotFoundError:
         return ""
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def _related(question: Callable[[psutil.Process], list[psutil.Process]], process: psutil.Process) -> list[psutil.Process]:

@@ -434,6 +434,7 @@ def test_a_count_is_believed_only_of_whoever_owns_the_locations_stock() -> None:
     assert world.available("NUT", "CHI") == 25, "less the safety stock"
     assert world.available("BOLT", "DAL") == 50
     assert world.cursors.get("stock#erp") == world.clock.now().isoformat()
+    assert "WriteRefused" not in world.audit.actions("BOLT@DAL"), "a full count names every location; what is another's is no attempt to write"
 
 
 def test_money_of_the_test_orders_is_exact() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossdock.domain.errors import ConcurrentChange
+from crossdock.domain.errors import ConcurrentChange, RetryLater
 from crossdock.domain.events import FulfillmentAcknowledged, OrderPlaced, ShipmentDispatched
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import BookedLine, OrderStatus
@@ -39,6 +40,18 @@ def test_a_part_may_leave_in_several_shipments_each_confirmed_and_invoiced() -> 
     assert shipped(world, "shop-1.1") == {"1": "3", "2": "2"}
     confirmed = [intent.lines for (kind, _), intent in world.shop.intents.items() if kind == "ConfirmShipment"]  # type: ignore[union-attr]
     assert confirmed == [(("shop-line-1", 1),), (("shop-line-1", 2), ("shop-line-2", 2))]
+
+
+def test_an_order_is_not_complete_while_its_storefront_has_not_heard_of_a_shipment() -> None:
+    world = World()
+    world.autopilot()
+    world.shop.fail("ConfirmShipment", RetryLater("BUSY", "the shop is being updated", after_seconds=900))
+    world.place()
+    world.run(until=timedelta(minutes=10))
+    assert [(booked.invoice_number, booked.confirmed) for booked in world.record().shipments] == [("INV-erp-S-shop-1.1", False)]
+    assert (world.status(), world.open_codes()) == ("shipped", [])
+    world.run()
+    assert world.status() == "completed"
 
 
 @given(pieces=st.lists(st.integers(1, 12), min_size=1, max_size=24))

@@ -126,3 +126,15 @@ def test_no_real_account_and_no_proxy_reaches_a_local_run() -> None:
     clean = process.environment_for_children(given)
 
     assert clean == {"AWS_CA_BUNDLE": "/ca", "NO_PROXY": "corp,127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", "HOME": "/h"}
+
+
+def test_a_session_names_its_processes_also_after_the_first_of_them_ended() -> None:
+    orphaned = f"import subprocess, sys; print(subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], stdout=subprocess.DEVNULL).pid)"
+    first = subprocess.Popen([sys.executable, "-c", orphaned], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    left = int(first.communicate()[0])
+    try:
+        assert [member.pid for member in process.of_session(first.pid)] == [left]
+    finally:
+        process.end(process.of_session(first.pid), grace_s=0)
+
+    assert process.of_session(first.pid) == []
