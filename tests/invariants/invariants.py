@@ -200,7 +200,8 @@ def _told(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
             found["placed"] = True
         elif action == "SalesOrderPosted":
             found["sales order"] = details["external_id"]
-        elif action == "FulfillmentReleased":
+        elif action in ("FulfillmentReleased", "FulfillmentAcknowledged"):
+            # A release whose answer was lost is told when it is looked up; the warehouse's own acknowledgement may come first.
             found["parts released"].add(details["part"])
         elif action == "ShipmentDispatched":
             found["shipments"].add(details["shipment"])

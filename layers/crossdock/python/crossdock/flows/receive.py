@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the intake starts without the models behind these
     from crossdock.flows.services import Services
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.:-]+")
-REQUEUE_AFTER = timedelta(seconds=5)
+REQUEUE_AFTER = timedelta(milliseconds=500)
 """A delivery still unqueued after this was lost between store and queue: its sender's retry queues it again."""
 
 
