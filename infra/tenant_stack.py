@@ -22,7 +22,7 @@ from infra.constructs.permissions import Permissions
 from infra.constructs.queues import StageQueue
 from infra.constructs.security import Security
 from infra.constructs.storage import Storage
-from infra.constructs.workflow import OrderWorkflow
+from infra.constructs.workflow import Workflows
 
 BUS_ARCHIVE_DAYS = 90
 
@@ -92,7 +92,7 @@ class TenantStack(Stack):
 
         self.workers: dict[str, Worker] = {}
         self._build_checks()
-        self.workflow = OrderWorkflow(
+        self.workflow = Workflows(
             self,
             "Workflow",
             key=key,
@@ -176,6 +176,8 @@ class TenantStack(Stack):
         """The value of an environment variable that ``crossdock.aws.settings`` reads."""
         if variable == "CROSSDOCK_ORDER_MACHINE_ARN":
             return self.workflow.order.state_machine_arn
+        if variable == "CROSSDOCK_RETURN_MACHINE_ARN":
+            return self.workflow.returns.state_machine_arn
         return {
             "CROSSDOCK_STATE_TABLE": self.storage.state.table_name,
             "CROSSDOCK_AUDIT_TABLE": self.storage.audit.table_name,
@@ -235,6 +237,7 @@ class TenantStack(Stack):
                 "CROSSDOCK_WORK_DLQ_URL",
                 "CROSSDOCK_OUTBOUND_QUEUE_URL",
                 "CROSSDOCK_ORDER_MACHINE_ARN",
+                "CROSSDOCK_RETURN_MACHINE_ARN",
             ],
             permissions=[
                 allow.state("GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
@@ -258,6 +261,7 @@ class TenantStack(Stack):
                 "CROSSDOCK_OUTBOUND_QUEUE_URL",
                 "CROSSDOCK_OUTBOUND_DLQ_URL",
                 "CROSSDOCK_ORDER_MACHINE_ARN",
+                "CROSSDOCK_RETURN_MACHINE_ARN",
             ],
             permissions=[
                 allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
@@ -282,15 +286,17 @@ class TenantStack(Stack):
             environment=[
                 *records,
                 "CROSSDOCK_INBOUND_QUEUE_URL",
+                "CROSSDOCK_WORK_QUEUE_URL",
                 "CROSSDOCK_WORK_DLQ_URL",
                 "CROSSDOCK_OUTBOUND_QUEUE_URL",
                 "CROSSDOCK_ORDER_MACHINE_ARN",
+                "CROSSDOCK_RETURN_MACHINE_ARN",
             ],
             permissions=[
                 allow.state("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
                 allow.listing(),
                 allow.audit(),
-                allow.send(self.inbound.queue, self.work.dead_letters, self.outbound.queue),
+                allow.send(self.inbound.queue, self.work.queue, self.work.dead_letters, self.outbound.queue),
                 allow.start(self.workflow),
                 allow.answer(self.workflow),
                 allow.describe_executions(self.workflow),
@@ -372,6 +378,7 @@ class TenantStack(Stack):
             "BusName": self.bus.bus.event_bus_name,
             "SecretArn": self.security.secret_arn,
             "OrderMachineArn": self.workflow.order.state_machine_arn,
+            "ReturnMachineArn": self.workflow.returns.state_machine_arn,
             "PrepareMachineArn": self.workflow.prepare.state_machine_arn,
             "AlarmTopicArn": self.monitoring.topic.topic_arn,
             "FunctionNames": self.to_json_string({name: worker.function.function_name for name, worker in self.workers.items()}),

@@ -13,7 +13,7 @@ from typing import Any
 
 from crossdock.domain import strict_json
 from crossdock.domain.audit import GENESIS, AuditEntry
-from crossdock.domain.commands import CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import CreateSalesOrder, Intent, PostCreditMemo, PostInvoice, Receipt, RefundReturn, ReleaseFulfillment
 from crossdock.domain.connector import (
     ChangedOrder,
     Known,
@@ -39,6 +39,7 @@ from crossdock.domain.money import Money
 from crossdock.domain.order_record import TERMINAL, OrderRecord, Parked
 from crossdock.domain.pace import Pace
 from crossdock.domain.price import Price
+from crossdock.domain.return_record import ReturnRecord
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import (
     EntryKind,
@@ -204,6 +205,44 @@ class MemoryOrders:
 
     def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
         found = [record for record in self.records.values() if (record.status in TERMINAL) is closed]
+        return sorted(found, key=lambda record: record.accepted_at, reverse=True)[:limit]
+
+
+class MemoryReturns:
+    def __init__(self) -> None:
+        self.records: dict[str, ReturnRecord] = {}
+
+    def get(self, return_id: str) -> ReturnRecord | None:
+        return self.records.get(return_id)
+
+    def add(self, record: ReturnRecord) -> bool:
+        if record.return_id in self.records:
+            return False
+        self.records[record.return_id] = record
+        return True
+
+    def change(self, return_id: str, decide: Callable[[ReturnRecord], ReturnRecord | None]) -> ReturnRecord:
+        current = self.records.get(return_id)
+        if current is None:
+            raise Rejected("NOT_FOUND", f"there is no return {return_id}")
+        decided = decide(current)
+        if decided is not None:
+            # Through JSON and back, as any store does: what does not survive that is a bug.
+            self.records[return_id] = ReturnRecord.model_validate_json(decided.model_copy(update={"version": current.version + 1}).model_dump_json(exclude_none=True))
+        return self.records[return_id]
+
+    def of_order(self, order_id: str) -> list[ReturnRecord]:
+        return [record for record in self.records.values() if record.order_id == order_id]
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        found = sorted((record.due_at or record.updated_at, record.return_id) for record in self.records.values() if not record.over)
+        return [return_id for at, return_id in found if at <= now][:limit]
+
+    def every(self) -> list[ReturnRecord]:
+        return list(self.records.values())
+
+    def listed(self, *, closed: bool, limit: int) -> list[ReturnRecord]:
+        found = [record for record in self.records.values() if record.over is closed]
         return sorted(found, key=lambda record: record.accepted_at, reverse=True)[:limit]
 
 
@@ -561,7 +600,7 @@ class MemoryBus:
 
 @dataclass
 class Execution:
-    """One run of the order workflow: the state it is in, and the token it waits with."""
+    """One run of the workflow of an order or a return: the state it is in, and the token it waits with."""
 
     order_id: str
     state: str
@@ -572,8 +611,12 @@ class Execution:
     def open(self) -> bool:
         return self.state not in ("Succeeded", "Cancelled", "Failed")
 
+    @property
+    def called(self) -> str:
+        return "return_id" if self.order_id.startswith("RMA-") else "order_id"
 
-_AFTER = {"Post": "Release", "Release": "Succeeded"}
+
+_AFTER = {"Post": "Release", "Release": "Succeeded", "Authorise": "Receive", "Receive": "Settle", "Settle": "Succeeded", "Call_off": "Succeeded"}
 
 
 class MemoryWorkflow:
@@ -588,11 +631,12 @@ class MemoryWorkflow:
         self.executions: dict[str, Execution] = {}
         self.answers: list[tuple[str, object]] = []
 
-    def start(self, order_id: str, *, attempt: int = 0) -> None:
-        self.executions.setdefault(order_id if attempt == 0 else f"{order_id}_{attempt}", Execution(order_id, "Prepare"))
+    def start(self, subject: str, *, attempt: int = 0) -> None:
+        first = "Authorise" if subject.startswith("RMA-") else "Prepare"
+        self.executions.setdefault(subject if attempt == 0 else f"{subject}_{attempt}", Execution(subject, first))
 
-    def running(self, order_id: str) -> bool | None:
-        mine = [execution for execution in self.executions.values() if execution.order_id == order_id]
+    def running(self, subject: str) -> bool | None:
+        mine = [execution for execution in self.executions.values() if execution.order_id == subject]
         return any(execution.open for execution in mine) if mine else None
 
     def succeed(self, token: str, output: Mapping[str, object]) -> bool:
@@ -616,6 +660,8 @@ class MemoryWorkflow:
         self.answers.append((execution.state, error))
         if error == "Cancelled" and execution.state != "Compensate":
             execution.state = "Compensate"
+        elif error == "CalledOff" and execution.state != "Call_off":
+            execution.state = "Call_off"
         else:
             execution.state, execution.why = "Stuck", {"Error": error, "Cause": cause}
         execution.token = None
@@ -641,11 +687,11 @@ class MemoryWorkflow:
                 # What a failed Express child leaves: the check's whole answer as JSON text in the cause.
                 execution.why = {"Error": "Held" if answer.get("outcome") == "held" else "States.TaskFailed", "Cause": json.dumps(answer)}
             elif execution.state == "Stuck":
-                self._queues.send(QueueName.WORK, json.dumps({"request": "stuck", "order_id": execution.order_id, "why": execution.why}), group=execution.order_id)
+                self._queues.send(QueueName.WORK, json.dumps({"request": "stuck", execution.called: execution.order_id, "why": execution.why}), group=execution.order_id)
                 execution.state = "Failed"
             else:
                 execution.token = f"token-{next(self._tokens)}-{execution.order_id}"
-                request: dict[str, object] = {"request": execution.state.lower(), "order_id": execution.order_id, "token": execution.token}
+                request: dict[str, object] = {"request": execution.state.lower(), execution.called: execution.order_id, "token": execution.token}
                 if execution.state == "Hold":
                     request["why"] = execution.why
                 self._queues.send(QueueName.WORK, json.dumps(request), group=execution.order_id)
@@ -739,6 +785,8 @@ class MemorySystem:
         self.on_sale: list[StockReading] = []
         self.charged: list[Price] = []
         self.held_orders: dict[str, tuple[ChangedOrder, PolledItem]] = {}
+        self.held_returns: dict[str, PolledItem] = {}
+        self.credit_adjustment = Decimal(0)
         self.edited: dict[str, dict[str, Any]] = {}
         self.page_size = 100
         self.snapshots: list[tuple[str, str | None]] = []
@@ -793,6 +841,11 @@ class MemorySystem:
             receipt = Receipt(external_id=f"W-{intent.part.part_id}", acknowledged=self.acknowledges_at_once)
         elif isinstance(intent, PostInvoice):
             receipt = Receipt(external_id=f"INV-{intent.shipment_id}", number=f"INV-{intent.shipment_id}")
+        elif isinstance(intent, PostCreditMemo):
+            given = sum((line.net.amount + line.tax.amount for line in intent.lines), self.credit_adjustment)
+            receipt = Receipt(external_id=f"CM-{intent.return_id}", number=f"CM-{intent.return_id}", total=Money(amount=given, currency=intent.currency))
+        elif isinstance(intent, RefundReturn):
+            receipt = Receipt(external_id=f"REF-{intent.return_id}", total=intent.amount)
         self.intents[name], self.receipts[name] = intent, receipt
         self.on_done(intent, receipt)
         return receipt
@@ -839,6 +892,12 @@ class MemorySystem:
         if external_id not in self.held_orders:
             raise Rejected("NOT_FOUND", f"order {external_id} is not known")
         return self.held_orders[external_id][1]
+
+    def returned(self, external_id: str) -> PolledItem:
+        self.allowance.spend()
+        if external_id not in self.held_returns:
+            raise Rejected("NOT_FOUND", f"return {external_id} is not known")
+        return self.held_returns[external_id]
 
     def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
         """``page_size`` at a time; the cursor is the place of the next one."""

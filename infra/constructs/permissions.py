@@ -14,7 +14,7 @@ from infra.constructs.findings import accept
 from infra.constructs.queues import StageQueue
 from infra.constructs.security import Security
 from infra.constructs.storage import LISTING_INDEX, Storage
-from infra.constructs.workflow import OrderWorkflow
+from infra.constructs.workflow import Workflows
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,23 @@ class Permissions:
         )
 
     @staticmethod
-    def start(workflow: OrderWorkflow) -> iam.PolicyStatement:
-        return iam.PolicyStatement(sid="StartOrder", actions=["states:StartExecution"], resources=[workflow.order.state_machine_arn])
+    def start(workflow: Workflows) -> iam.PolicyStatement:
+        return iam.PolicyStatement(sid="StartWorkflow", actions=["states:StartExecution"], resources=[machine.state_machine_arn for machine in workflow.waiting])
 
     @staticmethod
-    def answer(workflow: OrderWorkflow) -> iam.PolicyStatement:
-        return iam.PolicyStatement(sid="AnswerOrder", actions=["states:SendTaskSuccess", "states:SendTaskFailure"], resources=[workflow.order.state_machine_arn])
-
-    @staticmethod
-    def describe_executions(workflow: OrderWorkflow) -> iam.PolicyStatement:
-        arn = Stack.of(workflow).format_arn(
-            service="states", resource="execution", resource_name=f"{workflow.order.state_machine_name}:*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    def answer(workflow: Workflows) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            sid="AnswerWorkflow", actions=["states:SendTaskSuccess", "states:SendTaskFailure"], resources=[machine.state_machine_arn for machine in workflow.waiting]
         )
-        return iam.PolicyStatement(sid="DescribeOrders", actions=["states:DescribeExecution"], resources=[arn])
+
+    @staticmethod
+    def describe_executions(workflow: Workflows) -> iam.PolicyStatement:
+        stack = Stack.of(workflow)
+        arns = [
+            stack.format_arn(service="states", resource="execution", resource_name=f"{machine.state_machine_name}:*", arn_format=ArnFormat.COLON_RESOURCE_NAME)
+            for machine in workflow.waiting
+        ]
+        return iam.PolicyStatement(sid="DescribeExecutions", actions=["states:DescribeExecution"], resources=arns)
 
     def accept_archive_objects(self, policy: iam.Policy) -> None:
         """One wildcard: the name of an object is made when it is written."""
@@ -90,11 +94,11 @@ class Permissions:
         accept(policy, f"AwsSolutions-IAM5[Resource::<{archive}.Arn>/*]", "Objects of this tenant's own archive: their keys come into being with each delivery.")
 
     @staticmethod
-    def accept_executions(policy: iam.Policy, workflow: OrderWorkflow) -> None:
-        """One wildcard: an execution is named after its order."""
-        machine = f"<{_logical_id(workflow.order)}.Name>"
-        finding = f"Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{machine}:*"
-        accept(policy, f"AwsSolutions-IAM5[{finding}]", "Executions of this tenant's own order workflow: each is named after its order.")
+    def accept_executions(policy: iam.Policy, workflow: Workflows) -> None:
+        """One wildcard each: an execution is named after its order or return."""
+        for machine in workflow.waiting:
+            finding = f"Resource::arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{_logical_id(machine)}.Name>:*"
+            accept(policy, f"AwsSolutions-IAM5[{finding}]", "Executions of this tenant's own workflows: each is named after its order or return.")
 
 
 def _logical_id(construct: Construct) -> str:

@@ -1,4 +1,4 @@
-"""Which state machines carry an order, and what may they do?"""
+"""Which state machines carry orders and returns, and what may they do?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from constructs import Construct
 
 from infra.constructs.findings import accept
 from infra.constructs.queues import StageQueue
-from infra.workflows import order, prepare
+from infra.workflows import order, prepare, return_
 
 # CloudWatch Logs' delivery API knows no resources: AWS's own page on Step Functions logging prescribes "*".
 _LOG_DELIVERY = (
@@ -38,8 +38,8 @@ ERRORS_ONLY = (
 )
 
 
-class OrderWorkflow(Construct):
-    """``prepare`` (Express, synchronous) inside ``order`` (Standard, waits)."""
+class Workflows(Construct):
+    """``prepare`` (Express, synchronous) inside ``order`` (Standard, waits); and ``return`` (Standard, waits)."""
 
     def __init__(
         self,
@@ -76,6 +76,21 @@ class OrderWorkflow(Construct):
                 iam.PolicyStatement(sid="TenantKey", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
             ],
         )
+        self.returns = self._machine(
+            "Return",
+            kind=sfn.StateMachineType.STANDARD,
+            definition=return_.definition(),
+            substitutions={"WorkQueueUrl": work.queue.queue_url},
+            permissions=[
+                iam.PolicyStatement(sid="Ask", actions=["sqs:SendMessage"], resources=[work.queue.queue_arn]),
+                iam.PolicyStatement(sid="TenantKey", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
+            ],
+        )
+
+    @property
+    def waiting(self) -> list[sfn.StateMachine]:
+        """Those that are started and answered by functions."""
+        return [self.order, self.returns]
 
     def _machine(
         self,

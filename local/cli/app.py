@@ -15,6 +15,7 @@ _GROUPS = {
     "local": ("local_engine", "Everything on this machine: engine, simulators, stacks."),
     "tenant": ("tenant", "Tenant files: one file is one stack."),
     "orders": ("orders", "Orders, what became of them, and the record of it."),
+    "returns": ("returns", "What comes back, and what was done about it."),
     "inventory": ("inventory", "Stock as it is promised."),
     "exceptions": ("exceptions", "What somebody must look at."),
     "dlq": ("dlq", "Dead-letter queues: look, and send round again."),

@@ -12,6 +12,7 @@ from local.seed.world import Buyer, World
 _TAXABLE = "TAXABLE"
 _NOT_TAXED = "NONTAXABLE"
 _FREIGHT_ACCOUNT = "44100"
+_RETURNS_ACCOUNT = "44200"
 
 
 def settings(spec: TenantSpec, connection: str, world: World) -> dict[str, Any]:
@@ -39,7 +40,12 @@ def settings(spec: TenantSpec, connection: str, world: World) -> dict[str, Any]:
                     "number": spec.connections[connection].settings.get("freight_account", _FREIGHT_ACCOUNT),
                     "displayName": "Freight",
                     "taxGroupCode": _TAXABLE if spec.tax.freight_taxed else _NOT_TAXED,
-                }
+                },
+                {
+                    "number": spec.connections[connection].settings.get("returns_account", _RETURNS_ACCOUNT),
+                    "displayName": "Returned goods not restocked",
+                    "taxGroupCode": _TAXABLE,
+                },
             ],
             "customers": [_customer(spec, buyer) for buyer in world.buyers],
             "items": _items(spec, connection, world, units, codes),

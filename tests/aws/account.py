@@ -75,9 +75,9 @@ def _queues(clients: Clients) -> dict[str, str]:
     return urls
 
 
-def _machine(clients: Clients) -> str:
+def _machine(clients: Clients, name: str) -> str:
     definition = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
-    made = clients.stepfunctions.create_state_machine(name="order", definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/order")
+    made = clients.stepfunctions.create_state_machine(name=name, definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/order")
     return str(made["stateMachineArn"])
 
 
@@ -91,7 +91,8 @@ def opened() -> Iterator[Account]:
         clients.events.create_event_bus(Name="facts")
         secret = clients.secretsmanager.create_secret(Name="tenant", SecretString="{}")["ARN"]
         urls = _queues(clients)
-        settings = Settings(state_table="state", audit_table="audit", archive_bucket="archive", bus_name="facts", secret_id=secret, order_machine_arn=_machine(clients), **urls)
+        machines = {f"{name}_machine_arn": _machine(clients, name) for name in ("order", "return")}
+        settings = Settings(state_table="state", audit_table="audit", archive_bucket="archive", bus_name="facts", secret_id=secret, **machines, **urls)
         yield Account(clients, settings)
 
 

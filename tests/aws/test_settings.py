@@ -25,6 +25,7 @@ OUTPUTS = {
         "BusName",
         "SecretArn",
         "OrderMachineArn",
+        "ReturnMachineArn",
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -55,12 +56,13 @@ class Notes:
 
 
 def workflow(service: Service, notes: Notes | None = None) -> StepFunctionsWorkflow:
-    return StepFunctionsWorkflow(service, "arn:aws:states:us-east-1:1:stateMachine:order", notes or Notes())
+    arn = "arn:aws:states:us-east-1:1:stateMachine:"
+    return StepFunctionsWorkflow(service, f"{arn}order", f"{arn}return", notes or Notes())
 
 
 @pytest.fixture
 def live(account: Account) -> StepFunctionsWorkflow:
-    return StepFunctionsWorkflow(account.clients, account.settings.order_machine_arn, DynamoCursors(account.table))
+    return StepFunctionsWorkflow(account.clients, account.settings.order_machine_arn, account.settings.return_machine_arn, DynamoCursors(account.table))
 
 
 def stop(account: Account, name: str) -> None:
@@ -77,6 +79,17 @@ def test_an_order_runs_under_its_own_name(live: StepFunctionsWorkflow, account: 
     assert live.running("shop-2") is None
     (execution,) = account.clients.stepfunctions.list_executions(stateMachineArn=account.settings.order_machine_arn)["executions"]
     assert execution["name"] == "shop-1"
+
+
+def test_a_return_runs_in_the_returns_own_workflow(live: StepFunctionsWorkflow, account: Account) -> None:
+    live.start("RMA-shop-1")
+
+    assert live.running("RMA-shop-1") is True
+    arn = account.settings.return_machine_arn
+    (execution,) = account.clients.stepfunctions.list_executions(stateMachineArn=arn)["executions"]
+    assert execution["name"] == "RMA-shop-1"
+    described = account.clients.stepfunctions.describe_execution(executionArn=execution["executionArn"])
+    assert json.loads(described["input"]) == {"return_id": "RMA-shop-1"}
 
 
 def test_starting_again_is_the_same_start(live: StepFunctionsWorkflow, account: Account) -> None:

@@ -24,6 +24,7 @@ CHI = SPEC["locations"]["CHI"]
         ({"locations": {"CHI": {**CHI, "codes": {"nobody": "1"}}}}, "locations.CHI.codes names the connection"),
         ({"locations": {"CHI": {**CHI, "codes": {"shop": "1"}}}}, "needs the name of the location in 'erp'"),
         ({"routing": {"rules": [{"locations": ["NOWHERE"]}]}}, "routing.rules.0.locations names 'NOWHERE'"),
+        ({"returns": {"location": "NOWHERE"}}, "returns.location names 'NOWHERE'"),
         ({"exceptions": {"default": None}}, "exceptions"),
         ({"systems_of_record": {"orders": "nobody"}}, "systems_of_record.orders"),
         ({"articles": {"BOLT": {"codes": {"nobody": "1"}}}}, "articles.BOLT.codes"),

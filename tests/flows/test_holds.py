@@ -13,7 +13,8 @@ from crossdock.domain.errors import NeedsPerson, Rejected, RetryLater
 from crossdock.domain.exception_record import ExceptionStatus
 from crossdock.domain.messages import StepRequest
 from crossdock.domain.order import Order
-from crossdock.domain.order_record import OrderStatus, Step
+from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.waiting import Step
 from crossdock.flows import allocate, exceptions
 from crossdock.flows import order as order_flow
 from tests.flows.world import ADDRESS, World, an_order, line, spec, usd

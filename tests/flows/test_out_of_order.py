@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from crossdock.domain.events import Fact, FulfillmentRefused, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDelivered, StockCounted
+from crossdock.domain.events import Fact, FulfillmentRefused, OrderPlaced, OrderUpdated, ShipmentDelivered, StockCounted
 from crossdock.domain.order import OrderLine
-from crossdock.domain.quantity import Quantity
-from crossdock.domain.return_ import Return, ReturnLine
 from crossdock.domain.stock import StockReading
 from tests.fakes import START
 from tests.flows.world import World, an_order, line
@@ -145,20 +143,6 @@ def test_a_delivery_told_before_the_dispatch_waits_for_it() -> None:
     world.tell("erp", ShipmentDelivered(shipment_id="unknown", part_reference="shop-1.1", delivered_at=START))
     world.run()
     assert world.audit.actions("shop-1").count("ShipmentDelivered") == 2
-
-
-def test_a_return_before_its_order_waits_for_it() -> None:
-    world = World()
-    wanted = Return(return_id="r-1", connection="shop", order_id="shop-1", requested_at=START, lines=(ReturnLine(sku="BOLT", quantity=Quantity.of(1, "EA")),))
-    world.tell("shop", ReturnRequested.model_validate({"return": wanted}))
-    world.run()
-    assert world.open_codes() == []
-    world.place()
-    world.run()
-    assert world.open_codes() == ["RETURN_REQUESTED"]
-    world.tell("shop", ReturnRequested.model_validate({"return": wanted}))
-    world.run()
-    assert world.the_exception("RETURN_REQUESTED").occurrences == 1
 
 
 def test_a_refusal_that_was_overtaken_by_the_shipment_is_no_exception() -> None:

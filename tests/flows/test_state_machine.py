@@ -346,8 +346,10 @@ class Tenant(RuleBasedStateMachine):
     @rule(number=st.integers(1, 4))
     def customer_wants_to_return(self, number: int) -> None:
         wanted = {
-            "return_id": f"R-{number}",
+            "return_id": f"RMA-shop-R{number}",
             "connection": "shop",
+            "external_id": f"R{number}",
+            "number": f"#R{number}",
             "order_id": f"shop-{number}",
             "requested_at": self.world.clock.now(),
             "lines": [{"sku": "BOLT", "quantity": {"value": "1", "unit": "EA"}}],

@@ -10,8 +10,9 @@ import pytest
 
 from crossdock.domain.errors import RetryLater
 from crossdock.domain.messages import StepRequest
-from crossdock.domain.order_record import OrderStatus, Step
+from crossdock.domain.order_record import OrderStatus
 from crossdock.domain.stage import QueueName
+from crossdock.domain.waiting import Step
 from crossdock.flows import exceptions
 from crossdock.flows import order as order_flow
 from crossdock.flows.facts import PARKED_FOR

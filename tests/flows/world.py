@@ -22,7 +22,7 @@ from crossdock.domain.errors import CrossdockError, RetryLater
 from crossdock.domain.events import Event, Fact, FulfillmentAcknowledged, OrderCancelled, OrderPlaced, OrderUpdated, ShipmentDispatched
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.manifest import ConnectorManifest
-from crossdock.domain.messages import OutboundMessage, work_message
+from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.order_record import OrderRecord
@@ -33,7 +33,7 @@ from crossdock.domain.shipment import Package, Shipment, ShippedLine
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
 from crossdock.domain.tenant import CrossReference, TenantSpec
-from crossdock.flows import deliver, facts, raise_exception
+from crossdock.flows import deliver, raise_exception, work
 from crossdock.flows import order as order_flow
 from crossdock.flows.balance import Balance, balance
 from crossdock.flows.dead_letters import about, index
@@ -56,6 +56,7 @@ from tests.fakes import (
     MemoryExceptions,
     MemoryOrders,
     MemoryQueues,
+    MemoryReturns,
     MemorySecrets,
     MemoryStock,
     MemorySystem,
@@ -278,6 +279,7 @@ class World:
         self.letters = MemoryDeadLetters(self.queues)
         self.workflow = MemoryWorkflow(self.queues)
         self.orders = MemoryOrders()
+        self.returns = MemoryReturns()
         self.stock = MemoryStock()
         self.exceptions = MemoryExceptions()
         self.audit = MemoryAudit()
@@ -294,6 +296,7 @@ class World:
             archive=self.archive,
             deliveries=self.deliveries,
             orders=self.orders,
+            returns=self.returns,
             stock=self.stock,
             effects=self.effects,
             exceptions=self.exceptions,
@@ -484,13 +487,7 @@ class World:
         elif queue is QueueName.OUTBOUND:
             return deliver.deliver(OutboundMessage.model_validate_json(body), self.workers)
         else:
-            message = work_message(body)
-            if message.event is not None:
-                facts.apply(message.event, self.workers)
-            if message.step is not None:
-                order_flow.request(message.step, self.workers)
-            if message.stuck is not None:
-                order_flow.stuck(message.stuck, self.workers)
+            work.apply(body, self.workers)
         return True
 
     def watch(self) -> Watched:

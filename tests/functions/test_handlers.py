@@ -16,8 +16,9 @@ from crossdock import batches, edge
 from crossdock.aws.settings import Settings
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import RetryLater
-from crossdock.domain.order_record import OrderStatus, Parked, Step
+from crossdock.domain.order_record import OrderStatus, Parked
 from crossdock.domain.stage import QueueName
+from crossdock.domain.waiting import Step
 from crossdock.flows import circuit
 from infra.layers import NEVER_IMPORTED
 from tests.functions.tenant import DELIVERY_ID, EVENTS, FUNCTIONS, ORDER_ID, ROOT, Erp, Tenant, environments, event

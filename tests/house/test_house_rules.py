@@ -147,7 +147,7 @@ def _codes(path: Path) -> Iterator[str]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Call) and node.args:
             name = ast.unparse(node.func).rpartition(".")[2]
-            place = {"business": 0, "episode": 0, "Difference": 0, "Missing": 0, "Amount": 0, "Hold": 1, **dict.fromkeys(ERRORS, 0)}.get(name)
+            place = {"business": 0, "episode": 0, "_episode": 0, "Difference": 0, "Missing": 0, "Amount": 0, "Hold": 1, **dict.fromkeys(ERRORS, 0)}.get(name)
             if place is not None and place < len(node.args):
                 yield from (text.value for text in ast.walk(node.args[place]) if isinstance(text, ast.Constant) and isinstance(text.value, str))
         elif isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == "code" for target in node.targets):

@@ -58,7 +58,7 @@ class Recorder:
             return
         places = [arguments.get(name) for name in ("TableName", "Bucket", "QueueUrl", "SecretId", "stateMachineArn")]
         places += [*arguments.get("RequestItems", {}), *(entry["EventBusName"] for entry in arguments.get("Entries", []) if "EventBusName" in entry)]
-        settings = {self._settings[place] for place in places if place in self._settings} or {"order_machine_arn"}
+        settings = {self._settings[place] for place in places if place in self._settings} or {"order_machine_arn", "return_machine_arn"}
         prefix = _SERVICES.get(service, service)
         for setting in settings:
             yield Call(f"{prefix}:{operation.removesuffix('Batch' if service == 'sqs' else '')}", f"{setting}/index" if "IndexName" in arguments else setting)

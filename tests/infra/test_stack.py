@@ -178,7 +178,7 @@ def test_a_wildcard_resource_is_only_where_the_service_demands_it(aws: Synthesis
     partly = {grant.sid for grant in grants(aws.templates[tenant]) if "*" in grant.resource and grant.resource != '"*"'}
 
     assert wild == {"Log"}
-    assert partly == {"Archive", "DescribeOrders"}
+    assert partly == {"Archive", "DescribeExecutions"}
 
 
 def test_every_environment_variable_is_one_that_the_settings_know(aws: Synthesis, tenant: str) -> None:

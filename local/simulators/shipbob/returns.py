@@ -116,15 +116,19 @@ class Returns:
         return Answer(200)
 
     def complete(self, body: dict[str, Any]) -> Document:
-        """Staff action: the goods arrived and were dealt with as requested."""
+        """Staff action: the goods arrived and were dealt with as requested, or as ``items`` says:
+        [{"sku", "actions": [{"action": "Restock"|"Quarantine"|"Dispose", "quantity"}]}]; what it leaves out did not come."""
         document = self.documents.get(body["return_id"])
         if document is None or document["status"] != "AwaitingArrival":
             raise ActionRefused(f"return {body['return_id']} does not await its goods")
+        told = {entry["sku"]: entry["actions"] for entry in body.get("items") or []}
         for item in document["inventory"]:
-            action = item["action_requested"]["action"]
-            item["action_taken"] = [{"action": action, "action_reason": None, "image_url": None, "quantity_processed": item["quantity"]}]
-            if action in ("Default", "Restock"):
-                self._house.change_level(item["id"], document["fulfillment_center"]["id"], on_hand=item["quantity"])
+            asked = item["action_requested"]["action"]
+            done = [{"action": "Restock" if asked == "Default" else asked, "quantity": item["quantity"]}] if "items" not in body else told.get(item["sku"], [])
+            item["action_taken"] = [{"action": each["action"], "action_reason": None, "image_url": None, "quantity_processed": each["quantity"]} for each in done]
+            back = sum(each["quantity"] for each in done if each["action"] == "Restock")
+            if back:
+                self._house.change_level(item["id"], document["fulfillment_center"]["id"], on_hand=back)
         self._move(document, "Completed", "completed_date")
         self._house.tell("return.completed", document)
         return document

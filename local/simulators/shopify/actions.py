@@ -43,6 +43,7 @@ class Actions:
             "set_stock": self.set_stock,
             "refund": self.refund,
             "request_return": self.request_return,
+            "cancel_return": self.cancel_return,
             "send_webhook": self.send_webhook,
         }
 
@@ -122,6 +123,14 @@ class Actions:
         lines = [(line.sku, line.quantity) for line in spec.lines]
         try:
             return aftersales.request_return(self.shop, self._order(spec), lines, spec.reason)
+        except Refused as refusal:
+            raise ActionRefused(str(refusal)) from refusal
+
+    def cancel_return(self, body: dict[str, Any]) -> Document:
+        """{"return": number}: the customer keeps the goods."""
+        held = self.shop.returns.get(body.get("return"))
+        try:
+            return aftersales.move_return(self.shop, held, to="canceled", allowed=("open", "requested"), where=("return",), topic="returns/cancel")
         except Refused as refusal:
             raise ActionRefused(str(refusal)) from refusal
 

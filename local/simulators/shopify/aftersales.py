@@ -101,18 +101,8 @@ def request_return(shop: Shop, order: Document, lines: list[tuple[str, int]], re
         if line is None or quantity > shipped:
             raise refuse(f"{sku}: {quantity} to return, {shipped} shipped", "returnLineItems")
         chosen.append({"line_item_id": line["id"], "quantity": quantity, "reason": reason})
-    number = shop.new_id()
-    made = {
-        "id": number,
-        "admin_graphql_api_id": gid("Return", number),
-        "order_id": order["id"],
-        "name": f"{order['name']}-R{len(shop.linked(order['id'])['returns']) + 1}",
-        "status": "requested",
-        "lines": chosen,
-        "created_at": shop.now(),
-    }
-    shop.returns.put(number, made)
-    shop.link(order["id"], "returns", number)
+    made = _made(shop, order, chosen, "requested")
+    number = made["id"]
     # The published body names no lines: whoever needs them reads the return by its id.
     shop.emit(
         "returns/request",
@@ -130,6 +120,72 @@ def request_return(shop: Shop, order: Document, lines: list[tuple[str, int]], re
         },
     )
     return made
+
+
+def create_return(shop: Shop, given: dict[str, Any]) -> Document:
+    """Staff make a return themselves: open at once. Raises Refused when that much was never shipped."""
+    parts = gid_parts(given["orderId"])
+    order = shop.orders.get(parts[1]) if parts and parts[0] == "Order" else None
+    if order is None:
+        raise refuse("Order does not exist.", "returnInput", "orderId", code="NOT_FOUND")
+    chosen = []
+    for index, entry in enumerate(given["returnLineItems"]):
+        found = gid_parts(entry["fulfillmentLineItemId"])
+        line = next((item for item in order["line_items"] if found and item["id"] == found[1]), None)
+        if line is None:
+            raise refuse("Fulfillment line item does not exist.", "returnInput", "returnLineItems", str(index), "fulfillmentLineItemId", code="NOT_FOUND")
+        if not 0 < entry["quantity"] <= _returnable(shop, order, line):
+            raise refuse("Return line item has an invalid quantity.", "returnInput", "returnLineItems", str(index), "quantity", code="INVALID")
+        chosen.append({"line_item_id": line["id"], "quantity": entry["quantity"], "reason": entry.get("returnReason") or "UNKNOWN", "note": entry.get("returnReasonNote") or ""})
+    return _made(shop, order, chosen, "open")
+
+
+def _returnable(shop: Shop, order: Document, line: Document) -> int:
+    claimed = sum(
+        entry["quantity"]
+        for held in shop.of_order(order["id"], "returns", shop.returns)
+        if held["status"] in ("requested", "open", "closed")
+        for entry in held["lines"]
+        if entry["line_item_id"] == line["id"]
+    )
+    return int(line["quantity"] - line["fulfillable_quantity"] - claimed)
+
+
+def _made(shop: Shop, order: Document, chosen: list[Document], status: str) -> Document:
+    number = shop.new_id()
+    made = {
+        "id": number,
+        "admin_graphql_api_id": gid("Return", number),
+        "order_id": order["id"],
+        "name": f"{order['name']}-R{len(shop.linked(order['id'])['returns']) + 1}",
+        "status": status,
+        "lines": chosen,
+        "created_at": shop.now(),
+    }
+    shop.returns.put(number, made)
+    shop.link(order["id"], "returns", number)
+    return made
+
+
+def move_return(shop: Shop, held: Document | None, *, to: str, allowed: tuple[str, ...], where: tuple[str, ...], topic: str) -> Document:
+    """Approve, decline, close or cancel a return. Raises Refused from a status that does not allow it."""
+    if held is None:
+        raise refuse("Return does not exist.", *where, code="NOT_FOUND")
+    if held["status"] not in allowed:
+        raise refuse(f"Return is not {' or '.join(allowed)}.", *where, code="INVALID_STATE")
+    held = {**held, "status": to}
+    shop.returns.put(held["id"], held)
+    order = shop.orders.get(held["order_id"]) or {}
+    shop.emit(
+        topic,
+        {
+            "id": held["id"],
+            "admin_graphql_api_id": held["admin_graphql_api_id"],
+            "status": to,
+            "order": {"id": order["id"], "admin_graphql_api_id": order["admin_graphql_api_id"]},
+        },
+    )
+    return held
 
 
 def update(shop: Shop, order: Document, changes: dict[str, Any]) -> Document:

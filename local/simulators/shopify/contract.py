@@ -65,6 +65,10 @@ TOPICS = frozenset(
         "fulfillments/update",
         "inventory_levels/update",
         "refunds/create",
+        "returns/approve",
+        "returns/cancel",
+        "returns/close",
+        "returns/decline",
         "returns/request",
     }
 )

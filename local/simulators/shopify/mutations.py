@@ -37,6 +37,11 @@ class Mutations:
             "orderCancel": self.order_cancel,
             "orderCreate": self.order_create,
             "orderUpdate": self.order_update,
+            "returnApproveRequest": self.return_approve_request,
+            "returnCancel": self.return_cancel,
+            "returnClose": self.return_close,
+            "returnCreate": self.return_create,
+            "returnDeclineRequest": self.return_decline_request,
             "tagsAdd": self.tags_add,
             "tagsRemove": self.tags_remove,
         }
@@ -192,6 +197,38 @@ class Mutations:
         made = self.shop.refunds.get(result["refund"]) or {}
         order = self.shop.orders.get(result["order"]) or {}
         return {"refund": self.nodes.refund(made), "order": self.nodes.order(order), "userErrors": []}
+
+    # ------------------------------------------------------------------ what comes back
+    def return_create(self, returnInput: dict[str, Any], **_quiet: Any) -> Node:  # noqa: N803
+        for name in ("exchangeLineItems", "returnShippingFee"):
+            if returnInput.get(name):
+                raise unsupported(f"returnCreate with {name}")
+        try:
+            made = aftersales.create_return(self.shop, returnInput)
+        except Refused as refusal:
+            return {"return": None, "userErrors": _nodes(refusal)}
+        return {"return": self.nodes.return_(made), "userErrors": []}
+
+    def return_approve_request(self, input: dict[str, Any]) -> Node:  # noqa: A002
+        return self._move_return(input["id"], to="open", allowed=("requested",), where=("input", "id"), topic="returns/approve")
+
+    def return_decline_request(self, input: dict[str, Any]) -> Node:  # noqa: A002
+        return self._move_return(input["id"], to="declined", allowed=("requested",), where=("input", "id"), topic="returns/decline")
+
+    def return_close(self, id: str) -> Node:  # noqa: A002
+        return self._move_return(id, to="closed", allowed=("open",), where=("id",), topic="returns/close")
+
+    def return_cancel(self, id: str, **_quiet: Any) -> Node:  # noqa: A002
+        return self._move_return(id, to="canceled", allowed=("open", "requested"), where=("id",), topic="returns/cancel")
+
+    def _move_return(self, name: str, **how: Any) -> Node:
+        parts = gid_parts(name)
+        held = self.shop.returns.get(parts[1]) if parts and parts[0] == "Return" else None
+        try:
+            moved = aftersales.move_return(self.shop, held, **how)
+        except Refused as refusal:
+            return {"return": None, "userErrors": _nodes(refusal)}
+        return {"return": self.nodes.return_(moved), "userErrors": []}
 
     def tags_add(self, id: str, tags: list[str]) -> Node:  # noqa: A002
         return self._retag(id, lambda present: [*present, *tags])

@@ -435,6 +435,7 @@ class Nodes:
             "createdAt": graph_time(document["created_at"]),
             "totalQuantity": sum(entry["quantity"] for entry in document["lines"]),
             "order": lambda: self.order(order),
+            "exchangeLineItems": lambda **a: connection([], lambda entry: entry, a, where="exchangeLineItems"),
             "returnLineItems": lambda **a: connection(
                 listed,
                 lambda entry: {
@@ -442,6 +443,8 @@ class Nodes:
                     "id": gid("ReturnLineItem", entry["id"]),
                     "quantity": entry["quantity"],
                     "returnReason": entry["reason"],
+                    "returnReasonNote": entry.get("note") or "",
+                    "customerNote": None,
                     "fulfillmentLineItem": lambda: {
                         "id": gid("FulfillmentLineItem", entry["line_item_id"]),
                         "lineItem": self.line(order, lines[entry["line_item_id"]]),

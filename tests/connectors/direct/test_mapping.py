@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossdock import bootstrap
-from crossdock.connectors.direct import mapping
+from crossdock.connectors.direct import mapping, wire
 from crossdock.connectors.direct.client import DirectConnector
 from crossdock.domain import strict_json
 from crossdock.domain.connector import ConnectionContext
@@ -156,6 +156,6 @@ def test_there_is_no_system_behind_it_to_be_asked_or_told() -> None:
 
 def test_every_wrong_field_is_named_at_once() -> None:
     with pytest.raises(Rejected) as caught:
-        mapping.parsed(strict_json.loads(b'{"currency": "usd", "lines": [{}], "extra": 1}'))
+        mapping.parsed(wire.SubmittedOrder, strict_json.loads(b'{"currency": "usd", "lines": [{}], "extra": 1}'))
 
     assert {problem.path for problem in caught.value.fields} == {"external_id", "currency", "account", "ship_to", "lines.0.sku", "lines.0.quantity", "lines.0.unit_price", "extra"}

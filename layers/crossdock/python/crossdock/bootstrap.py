@@ -24,6 +24,7 @@ from crossdock.aws.effects import DynamoEffects
 from crossdock.aws.exceptions import DynamoExceptions
 from crossdock.aws.orders import DynamoOrders
 from crossdock.aws.queues import SqsDelay, SqsQueues
+from crossdock.aws.returns import DynamoReturns
 from crossdock.aws.secrets import TenantSecret
 from crossdock.aws.settings import Settings
 from crossdock.aws.stock import DynamoStock
@@ -142,13 +143,14 @@ def services(settings: Settings, spec: TenantSpec, clients: Clients | None = Non
         archive=archive,
         deliveries=ArchivedDeliveries(table, archive),
         orders=DynamoOrders(table),
+        returns=DynamoReturns(table),
         stock=DynamoStock(table),
         effects=DynamoEffects(table),
         exceptions=DynamoExceptions(table),
         audit=DynamoAudit(made, settings.audit_table),
         bus=EventBridgeBus(made, settings.bus_name),
         queues=SqsQueues(made, settings),
-        workflow=StepFunctionsWorkflow(made, settings.order_machine_arn, cursors),
+        workflow=StepFunctionsWorkflow(made, settings.order_machine_arn, settings.return_machine_arn, cursors),
         cursors=cursors,
         connectors=ConfiguredConnectors(spec, secret, DynamoBudgets(table), manifest),
         secrets=secret,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.connectors.direct.wire import StockReport, SubmittedOrder
+from crossdock.connectors.direct.wire import StockReport, SubmittedOrder, SubmittedReceipt, SubmittedReturn
 from crossdock.domain.exception_record import ExceptionStatus
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.return_record import ReturnStatus
 
 _STRING = {"type": "string"}
 _DECIMAL = {"type": "string", "description": "a decimal number without exponent, exact", "pattern": r"^-?\d+(\.\d+)?$"}
@@ -35,7 +36,9 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     submitted = SubmittedOrder.model_json_schema(ref_template="#/components/schemas/{model}")
     reported = StockReport.model_json_schema(ref_template="#/components/schemas/{model}")
-    inner = submitted.pop("$defs", {}) | reported.pop("$defs", {})
+    returned = SubmittedReturn.model_json_schema(ref_template="#/components/schemas/{model}")
+    received = SubmittedReceipt.model_json_schema(ref_template="#/components/schemas/{model}")
+    inner = submitted.pop("$defs", {}) | reported.pop("$defs", {}) | returned.pop("$defs", {}) | received.pop("$defs", {})
     summary = {
         "order_id": _STRING,
         "number": _nullable(_STRING),
@@ -53,6 +56,29 @@ def _schemas() -> dict[str, Any]:
         **inner,
         "SubmittedOrder": submitted,
         "StockReport": reported,
+        "SubmittedReturn": returned,
+        "SubmittedReceipt": received,
+        "ReturnAccepted": _object(["return_id", "delivery_id", "status"], return_id=_STRING, delivery_id=_STRING, status={"const": "accepted"}),
+        "Return": _object(
+            ["return_id", "order_id", "status", "lines", "receipts"],
+            return_id=_STRING,
+            number=_STRING,
+            order_id=_STRING,
+            status={"enum": [status.value for status in ReturnStatus]},
+            location=_nullable(_STRING),
+            lines=_list(_object(["line_id", "sku", "quantity"], line_id=_STRING, sku=_STRING, quantity=_DECIMAL, reason=_STRING)),
+            receipts=_list({"type": "object"}),
+            settled=_list({"type": "object"}),
+            value=_nullable(_MONEY),
+            credit_memo=_nullable({"type": "object"}),
+            refunded=_nullable(_MONEY),
+            exchange_order=_nullable(_STRING),
+            storefront_id=_nullable(_STRING),
+            warehouse_id=_nullable(_STRING),
+            waiting_for=_nullable(_STRING),
+            expected_by=_nullable(_TIME),
+            closed_at=_nullable(_TIME),
+        ),
         "StockAccepted": _object(["delivery_id", "reports", "status"], delivery_id=_STRING, reports={"type": "integer"}, status={"const": "accepted"}),
         "Accepted": _object(["order_id", "delivery_id", "status"], order_id=_STRING, delivery_id=_STRING, status={"const": "accepted"}),
         "OrderSummary": _object(needed, **summary),
@@ -164,7 +190,7 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
     limit = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments and exceptions of one tenant."},
+        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments, returns and exceptions of one tenant."},
         "servers": [{"url": "/v1"}],
         "security": [{"key": []}],
         "paths": {
@@ -193,6 +219,28 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
             },
             "/inventory/{sku}": {"get": {"operationId": "getInventory", "parameters": [_in_path("sku")], "responses": _answers("Inventory", extra=("404",))}},
             "/shipments/{id}": {"get": {"operationId": "getShipment", "parameters": [_in_path("id")], "responses": _answers("Shipment", extra=("404",))}},
+            "/returns": {
+                "get": {
+                    "operationId": "listReturns",
+                    "parameters": [limit, _in_query("status", {"enum": [status.value for status in ReturnStatus]})],
+                    "responses": _listing("returns", "Return"),
+                },
+                "post": {
+                    "operationId": "submitReturn",
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("SubmittedReturn")}}},
+                    "responses": _answers("ReturnAccepted", status="202", extra=("400", "409", "413", "422")),
+                },
+            },
+            "/returns/{id}": {"get": {"operationId": "getReturn", "parameters": [_in_path("id")], "responses": _answers("Return", extra=("404",))}},
+            "/returns/{id}/receipts": {
+                "post": {
+                    "operationId": "receiveReturn",
+                    "parameters": [_in_path("id"), _IDEMPOTENCY_KEY],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("SubmittedReceipt")}}},
+                    "responses": _answers("ReturnAccepted", status="202", extra=("400", "404", "409", "413", "422")),
+                }
+            },
             "/exceptions": {
                 "get": {
                     "operationId": "listExceptions",

@@ -12,9 +12,10 @@ from typing import Any, NoReturn, TypeVar
 from crossdock import gateway
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater
-from crossdock.domain.events import OrderPlaced, StockAdjusted, StockCounted
+from crossdock.domain.events import OrderPlaced, ReturnRequested, StockAdjusted, StockCounted
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderStatus
+from crossdock.domain.return_record import ReturnStatus
 from crossdock.flows import receive, views
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
@@ -23,6 +24,7 @@ VERSION = "1.0.0"
 DIRECT = "direct"
 SUBMIT = "orders/submit"
 STOCK_REPORT = "inventory/report"
+RETURN_SUBMIT, RETURN_RECEIVE = "returns/submit", "returns/receive"
 SEARCHED = 2000
 """Among so many of the newest orders a status is looked for."""
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
@@ -207,6 +209,65 @@ def _checked_stock(delivery: Delivery, client: str, services: Services) -> int:
     return len(facts)
 
 
+def _list_returns(call: Call, services: Services) -> Answer:
+    status = call.one_of("status", [status.value for status in ReturnStatus])
+    limit = call.limit()
+    records = [record for closed in (False, True) for record in services.returns.listed(closed=closed, limit=limit if status is None else SEARCHED)]
+    records.sort(key=lambda record: record.accepted_at, reverse=True)
+    return call.ok({"returns": [views.return_(record) for record in records if status in (None, record.status.value)][:limit]})
+
+
+def _get_return(call: Call, services: Services, return_id: str) -> Answer:
+    record = services.returns.get(return_id)
+    return call.ok({**views.return_(record), **views.timeline(services.audit.entries(return_id))}) if record else call.missing(f"return {return_id}")
+
+
+def _submit_return(call: Call, services: Services) -> Answer:
+    if (refused := _not_to_be_taken(call, services)) is not None:
+        return refused
+    if not call.body:
+        raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the return as JSON in UTF-8")
+    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=RETURN_SUBMIT, body=call.body, received_at=services.clock.now())
+    return_id = _keep_refused(call, services, lambda: _checked_return(delivery, services))
+    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=RETURN_SUBMIT, body=call.body, services=services)
+    document = {"return_id": return_id, "delivery_id": accepted.delivery_id, "status": "accepted"}
+    return call.ok(document, status=202, headers={"Location": f"/v1/returns/{return_id}"})
+
+
+def _checked_return(delivery: Delivery, services: Services) -> str:
+    """The return id when it can be taken as it is: its order and SKUs are known, and no more is asked for than was ordered and has left."""
+    (occurrence,) = services.connectors.connector(DIRECT).translate(delivery).occurrences
+    fact = occurrence.fact
+    assert isinstance(fact, ReturnRequested)
+    asked, problems = fact.return_, []
+    named = [(f"lines.{index}", line.sku, line.quantity.unit) for index, line in enumerate(asked.lines)]
+    named += [(f"exchange.{index}", line.sku, line.quantity.unit) for index, line in enumerate(asked.exchange)]
+    for place, sku, unit in named:
+        for path, look_up in (("sku", partial(services.xref.our_sku, DIRECT, sku)), ("unit", partial(services.xref.our_unit, DIRECT, unit))):
+            if (note := _missing(look_up)) is not None:
+                problems.append(FieldProblem(f"{place}.{path}", note))
+    order = services.orders.get(asked.order_id)
+    if order is None or order.order is None:
+        problems.append(FieldProblem("order_id", "is not known here"))
+    if problems:
+        raise NeedsPerson("MISSING_XREF", f"{len(problems)} name(s) are not known here", remedy="correct the fields named, or have them added", fields=problems)
+    events_of(delivery, services)
+    return fact.subject
+
+
+def _receive_return(call: Call, services: Services, return_id: str) -> Answer:
+    if (refused := _not_to_be_taken(call, services)) is not None:
+        return refused
+    if services.returns.get(return_id) is None:
+        return call.missing(f"return {return_id}")
+    # The receipt as it was sent, with the return it was sent to.
+    body = b'{"return_id":' + json.dumps(return_id).encode() + b',"receipt":' + (call.body or b"null") + b"}"
+    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=RETURN_RECEIVE, body=body, received_at=services.clock.now())
+    _keep_refused(call, services, lambda: events_of(delivery, services))
+    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=RETURN_RECEIVE, body=body, services=services)
+    return call.ok({"return_id": return_id, "delivery_id": accepted.delivery_id, "status": "accepted"}, status=202)
+
+
 def _get_shipment(call: Call, services: Services, shipment_id: str) -> Answer:
     found = views.find_shipment(shipment_id, services)
     return call.ok(found) if found else call.missing(f"shipment {shipment_id}")
@@ -239,6 +300,10 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("POST", re.compile(r"^/inventory$"), _report_stock),
     ("GET", re.compile(rf"^/inventory/{_SKU}$"), _get_inventory),
     ("GET", re.compile(rf"^/shipments/{_ID}$"), _get_shipment),
+    ("GET", re.compile(r"^/returns$"), _list_returns),
+    ("POST", re.compile(r"^/returns$"), _submit_return),
+    ("GET", re.compile(rf"^/returns/{_ID}$"), _get_return),
+    ("POST", re.compile(rf"^/returns/{_ID}/receipts$"), _receive_return),
     ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
     ("GET", re.compile(r"^/health$"), _health),
     ("GET", re.compile(r"^/openapi\.json$"), _openapi),

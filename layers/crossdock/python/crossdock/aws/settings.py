@@ -27,6 +27,7 @@ class Settings:
     bus_name: str = ""
     secret_id: str = ""
     order_machine_arn: str = ""
+    return_machine_arn: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -49,6 +50,7 @@ class Settings:
             bus_name=outputs["BusName"],
             secret_id=outputs["SecretArn"],
             order_machine_arn=outputs["OrderMachineArn"],
+            return_machine_arn=outputs["ReturnMachineArn"],
         )
 
     def need(self, name: str) -> str:

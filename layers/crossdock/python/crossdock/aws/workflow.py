@@ -1,4 +1,4 @@
-"""How is an order's workflow started, answered and asked whether it lives?"""
+"""How is the workflow of an order or a return started, answered and asked whether it lives?"""
 
 from __future__ import annotations
 
@@ -17,27 +17,37 @@ NOBODY_WAITS = frozenset({"TaskDoesNotExist", "TaskTimedOut", "InvalidToken"})
 LONGEST_NAME = 80
 
 
-def _restarted(order_id: str, attempt: int) -> str:
-    """The order id with the number behind it; an id too long for that is cut and made unique again by its hash."""
-    name = f"{order_id}_{attempt}"
-    return name if len(name) <= LONGEST_NAME else f"{order_id[:50]}_{hashlib.sha256(order_id.encode()).hexdigest()[:12]}_{attempt}"
+RETURN = "RMA-"
+"""How a return's id begins."""
+
+
+def _restarted(subject: str, attempt: int) -> str:
+    """The id with the number behind it; an id too long for that is cut and made unique again by its hash."""
+    name = f"{subject}_{attempt}"
+    return name if len(name) <= LONGEST_NAME else f"{subject[:50]}_{hashlib.sha256(subject.encode()).hexdigest()[:12]}_{attempt}"
 
 
 class StepFunctionsWorkflow:
-    """Implements ``ports.Workflow``. The execution's name is the order id; a restart by a person gets a number behind it."""
+    """Implements ``ports.Workflow``. The execution's name is the order's or return's id; a restart by a person gets a number behind it."""
 
-    def __init__(self, clients: Clients, machine_arn: str, cursors: Cursors) -> None:
+    def __init__(self, clients: Clients, order_machine_arn: str, return_machine_arn: str, cursors: Cursors) -> None:
         self._clients = clients
-        self._machine_arn = machine_arn
+        self._order_machine_arn = order_machine_arn
+        self._return_machine_arn = return_machine_arn
         self._cursors = cursors
 
-    def start(self, order_id: str, *, attempt: int = 0) -> None:
-        name = order_id if attempt == 0 else _restarted(order_id, attempt)
+    def _machine(self, subject: str) -> tuple[str, str]:
+        """(the machine's ARN, what its input calls the subject)."""
+        return (self._return_machine_arn, "return_id") if subject.startswith(RETURN) else (self._order_machine_arn, "order_id")
+
+    def start(self, subject: str, *, attempt: int = 0) -> None:
+        arn, called = self._machine(subject)
+        name = subject if attempt == 0 else _restarted(subject, attempt)
         if attempt:
             # First: a restart that nobody finds would be started a second time beside it.
-            self._cursors.put(f"execution#{order_id}", name)
+            self._cursors.put(f"execution#{subject}", name)
         try:
-            self._clients.stepfunctions.start_execution(stateMachineArn=self._machine_arn, name=name, input=json.dumps({"order_id": order_id}))
+            self._clients.stepfunctions.start_execution(stateMachineArn=arn, name=name, input=json.dumps({called: subject}))
         except Exception as error:
             if error_code(error) != "ExecutionAlreadyExists":
                 raise
@@ -59,15 +69,15 @@ class StepFunctionsWorkflow:
     def fail(self, token: str, *, error: str, cause: str) -> bool:
         return self._answer("send_task_failure", token, error=error, cause=cause[:30000])
 
-    def running(self, order_id: str) -> bool | None:
-        status = self._status(order_id)
+    def running(self, subject: str) -> bool | None:
+        status = self._status(subject)
         if status in (None, "RUNNING"):
             return None if status is None else True
-        again = self._cursors.get(f"execution#{order_id}")
+        again = self._cursors.get(f"execution#{subject}")
         return self._status(again) == "RUNNING" if again else False
 
     def _status(self, name: str) -> str | None:
-        arn = self._machine_arn.replace(":stateMachine:", ":execution:") + f":{name}"
+        arn = self._machine(name)[0].replace(":stateMachine:", ":execution:") + f":{name}"
         try:
             return str(self._clients.stepfunctions.describe_execution(executionArn=arn)["status"])
         except Exception as error:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
-from crossdock.domain.identifiers import ConnectionName, ExternalId, LocationCode, OrderId, PartId, ShipmentId, Sku
+from crossdock.domain.identifiers import ConnectionName, ExternalId, LocationCode, OrderId, PartId, ReturnId, ShipmentId, Sku
 from crossdock.domain.model import ExactDecimal, Instant, Model, Text
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order
@@ -160,6 +160,149 @@ class PublishStock(Model):
         return f"{self.sku}@{self.location_code}@{self.sequence}"
 
 
+class ReturnedItem(Model):
+    """``external_line_id`` is the storefront's id of the order line; ``quantity`` in the line's ordered unit."""
+
+    external_line_id: ExternalId
+    quantity: ExactDecimal
+    reason: Text = ""
+
+
+class ApproveReturn(Model):
+    """To the storefront: the customer may send this back. ``external_id`` None: the return was asked for elsewhere, it is to be made there.
+    Business id: the return id."""
+
+    type: Literal["ApproveReturn"] = "ApproveReturn"
+    return_id: ReturnId
+    external_id: ExternalId | None = None
+    order_external_id: ExternalId
+    lines: tuple[ReturnedItem, ...] = Field(min_length=1)
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class DeclineReturn(Model):
+    """To the storefront: a return it asked for is refused. Business id: the return id."""
+
+    type: Literal["DeclineReturn"] = "DeclineReturn"
+    return_id: ReturnId
+    external_id: ExternalId
+    reason: Text = ""
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class CloseReturn(Model):
+    """To the storefront: the return is over; ``called_off``: nothing came of one that was approved. Business id: the return id."""
+
+    type: Literal["CloseReturn"] = "CloseReturn"
+    return_id: ReturnId
+    external_id: ExternalId
+    called_off: bool = False
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class ExpectedItem(Model):
+    """``sku`` is the warehouse's own; ``quantity`` in base units."""
+
+    sku: str
+    quantity: ExactDecimal
+
+
+class ExpectReturn(Model):
+    """To whoever works a location: this will come back under this number. Business id: the return id, which the other side stores as its reference."""
+
+    type: Literal["ExpectReturn"] = "ExpectReturn"
+    return_id: ReturnId
+    location_code: str
+    shipment_external_id: str = ""
+    """The warehouse's id of the shipment that the goods left with, where it shipped them itself."""
+    lines: tuple[ExpectedItem, ...] = Field(min_length=1)
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class CallOffReturn(Model):
+    """To the warehouse: it will not come. Business id: the return id."""
+
+    type: Literal["CallOffReturn"] = "CallOffReturn"
+    return_id: ReturnId
+    external_id: ExternalId
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class CreditedLine(Model):
+    """What is given back for one line, in the SKU's base unit. ``net`` is exact: ``unit_price * quantity - discount``."""
+
+    line_id: str
+    erp_sku: str
+    erp_unit: str
+    quantity: ExactDecimal
+    unit_price: Money
+    discount: Money
+    tax: Money
+    restocked: bool
+    """False: the goods do not go back on the shelf, the credit moves no stock."""
+    location_code: str
+    description: Text = ""
+
+    @property
+    def net(self) -> Money:
+        return self.unit_price * self.quantity - self.discount
+
+
+class PostCreditMemo(Model):
+    """To the ERP: credit what came back. Business id: the return id, which the ERP stores as its external document number."""
+
+    type: Literal["PostCreditMemo"] = "PostCreditMemo"
+    return_id: ReturnId
+    order_id: OrderId
+    account: str
+    currency: str
+    invoice_number: str = ""
+    """Of the invoice that billed the goods, where one number billed them all."""
+    lines: tuple[CreditedLine, ...] = Field(min_length=1)
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
+class RefundedItem(Model):
+    """``quantity`` in the line's ordered unit, whole; ``location_code``: the storefront's own stock there goes up by it (it owns the count)."""
+
+    external_line_id: ExternalId
+    quantity: ExactDecimal
+    location_code: str | None = None
+
+
+class RefundReturn(Model):
+    """To the storefront: give the money back, at most what was paid there. Business id: the return id."""
+
+    type: Literal["RefundReturn"] = "RefundReturn"
+    return_id: ReturnId
+    external_id: ExternalId | None = None
+    order_external_id: ExternalId
+    lines: tuple[RefundedItem, ...] = ()
+    amount: Money
+
+    @property
+    def business_id(self) -> str:
+        return self.return_id
+
+
 class PollConnection(Model):
     """Ask a system that sends no webhook what is new since the last time. Not an effect: it changes nothing there."""
 
@@ -173,7 +316,22 @@ class PollConnection(Model):
 
 
 Intent = Annotated[
-    CreateSalesOrder | CancelSalesOrder | ReleaseFulfillment | CancelFulfillment | ConfirmShipment | PostInvoice | CancelOrder | PublishStock | PollConnection,
+    CreateSalesOrder
+    | CancelSalesOrder
+    | ReleaseFulfillment
+    | CancelFulfillment
+    | ConfirmShipment
+    | PostInvoice
+    | CancelOrder
+    | PublishStock
+    | ApproveReturn
+    | DeclineReturn
+    | CloseReturn
+    | ExpectReturn
+    | CallOffReturn
+    | PostCreditMemo
+    | RefundReturn
+    | PollConnection,
     Field(discriminator="type"),
 ]
 INTENT: TypeAdapter[Intent] = TypeAdapter(Intent, config=ConfigDict(defer_build=True))

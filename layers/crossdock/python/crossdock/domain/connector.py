@@ -185,6 +185,10 @@ class Connector(Protocol):
         """A storefront's order as its poll would bring it. ``Rejected`` NOT_FOUND when the storefront does not know it."""
         ...
 
+    def returned(self, external_id: str) -> PolledItem:
+        """A storefront's return with its lines, as a delivery. ``Rejected`` NOT_FOUND when the storefront does not know it."""
+        ...
+
     def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
         """One page of what the system holds: ``stock`` (what is on hand), ``shown`` (what a sales channel offers, ``on_hand`` being that
         figure), ``list_prices`` (an article without a SKU is left out), ``orders`` (changed since the moment that is its first cursor)."""

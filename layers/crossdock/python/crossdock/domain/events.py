@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
-from crossdock.domain.identifiers import ConnectionName, ExternalId, OrderId
+from crossdock.domain.identifiers import ConnectionName, ExternalId, OrderId, ReturnId
 from crossdock.domain.model import Instant, Model, Text
 from crossdock.domain.order import Order
-from crossdock.domain.return_ import Return
+from crossdock.domain.return_ import Return, ReturnReceipt
 from crossdock.domain.shipment import Shipment
 from crossdock.domain.stock import StockAdjustment, StockReading
 
@@ -130,13 +130,50 @@ class StockAdjusted(Model):
         return f"{self.adjustment.sku}@{self.adjustment.location}"
 
 
+class ReturnAnnounced(Model):
+    """A storefront says that a return was requested, and no more: what is to come back is asked for."""
+
+    type: Literal["ReturnAnnounced"] = "ReturnAnnounced"
+    return_id: ReturnId
+    external_id: ExternalId
+    announced_at: Instant
+
+    @property
+    def subject(self) -> str:
+        return self.return_id
+
+
 class ReturnRequested(Model):
     type: Literal["ReturnRequested"] = "ReturnRequested"
     return_: Return = Field(alias="return")
 
     @property
     def subject(self) -> str:
-        return self.return_.order_id or self.return_.return_id
+        return self.return_.return_id
+
+
+class ReturnWithdrawn(Model):
+    """The customer keeps the goods (or the storefront's people have called the return off)."""
+
+    type: Literal["ReturnWithdrawn"] = "ReturnWithdrawn"
+    return_id: ReturnId
+    reason: Text = ""
+    withdrawn_at: Instant
+
+    @property
+    def subject(self) -> str:
+        return self.return_id
+
+
+class ReturnReceived(Model):
+    """Goods of a return have come and were graded."""
+
+    type: Literal["ReturnReceived"] = "ReturnReceived"
+    receipt: ReturnReceipt
+
+    @property
+    def subject(self) -> str:
+        return self.receipt.return_reference
 
 
 Fact = Annotated[
@@ -149,7 +186,10 @@ Fact = Annotated[
     | ShipmentDelivered
     | StockCounted
     | StockAdjusted
-    | ReturnRequested,
+    | ReturnAnnounced
+    | ReturnRequested
+    | ReturnWithdrawn
+    | ReturnReceived,
     Field(discriminator="type"),
 ]
 FACT: TypeAdapter[Fact] = TypeAdapter(Fact, config=ConfigDict(defer_build=True))

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from crossdock.domain.events import Event
-from crossdock.domain.identifiers import ConnectionName
+from crossdock.domain.identifiers import ConnectionName, ReturnId
 from crossdock.domain.model import Model
-from crossdock.domain.order_record import Step
+from crossdock.domain.waiting import ReturnStep, Step
 
 
 class InboundMessage(Model):
@@ -26,11 +26,21 @@ class StepRequest(Model):
     why: str | dict[str, object] | None = None
 
 
+class ReturnStepRequest(Model):
+    """The same of a return's workflow."""
+
+    request: ReturnStep
+    return_id: ReturnId
+    token: str
+    why: str | dict[str, object] | None = None
+
+
 class StuckNotice(Model):
-    """The order workflow ended in a way it should not."""
+    """A workflow ended in a way it should not."""
 
     request: Literal["stuck"]
-    order_id: str
+    order_id: str | None = None
+    return_id: ReturnId | None = None
     why: str | dict[str, object] | None = None
 
 
@@ -42,6 +52,7 @@ class OutboundMessage(Model):
     order_id: str | None = None
     part_id: str | None = None
     shipment_id: str | None = None
+    return_id: ReturnId | None = None
     arguments: dict[str, str] = Field(default_factory=dict)
 
     def text(self) -> str:
@@ -53,14 +64,14 @@ class OutboundMessage(Model):
 
 
 class WorkMessage(Model):
-    """Either an event from the bus or a request of the workflow."""
+    """Either an event from the bus or a request of a workflow."""
 
     event: Event | None = None
-    step: StepRequest | None = None
+    step: StepRequest | ReturnStepRequest | None = None
     stuck: StuckNotice | None = None
 
 
-_STEP: TypeAdapter[StepRequest | StuckNotice] = TypeAdapter(StepRequest | StuckNotice, config=ConfigDict(defer_build=True))
+_STEP: TypeAdapter[StepRequest | ReturnStepRequest | StuckNotice] = TypeAdapter(StepRequest | ReturnStepRequest | StuckNotice, config=ConfigDict(defer_build=True))
 
 
 def work_message(body: str) -> WorkMessage:

@@ -15,6 +15,7 @@ from crossdock.domain.order import Order
 from crossdock.domain.shipment import Fulfillment, Package, PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
 from crossdock.domain.tenant import HoldKind
+from crossdock.domain.waiting import Waiting
 
 
 class OrderStatus(StrEnum):
@@ -52,27 +53,6 @@ _FOLLOWS: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 def may_follow(current: OrderStatus, following: OrderStatus) -> bool:
     return following is current or following in _FOLLOWS[current]
-
-
-class Step(StrEnum):
-    """What a workflow waits for; each is one state of the order workflow. A release is answered when all has shipped and is confirmed and invoiced."""
-
-    HOLD = "hold"
-    POST = "post"
-    RELEASE = "release"
-    COMPENSATE = "compensate"
-
-
-class Waiting(Model):
-    """The open question of the workflow and where its answer goes."""
-
-    step: Step
-    token: str
-    since: Instant
-    answer: dict[str, str | bool] | None = None
-    """Decided; written before it is sent, so that whoever comes after a crash sends it again."""
-    older: tuple[str, ...] = ()
-    """Tokens under which the engine asked the same before (a retry of its own): one of them may be the one that waits."""
 
 
 class Approval(Model):

@@ -16,6 +16,7 @@ from crossdock.domain.events import Event
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.order_record import OrderRecord, Parked
+from crossdock.domain.return_record import ReturnRecord
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine, StockAdjustment, StockChange, StockEntry, StockLevel, StockReading
 
@@ -92,6 +93,30 @@ class Orders(Protocol):
     def every(self) -> Iterable[OrderRecord]: ...
 
     def listed(self, *, closed: bool, limit: int) -> list[OrderRecord]:
+        """The newest first."""
+        ...
+
+
+class Returns(Protocol):
+    def get(self, return_id: str) -> ReturnRecord | None: ...
+
+    def add(self, record: ReturnRecord) -> bool:
+        """False when it is there already."""
+        ...
+
+    def change(self, return_id: str, decide: Callable[[ReturnRecord], ReturnRecord | None]) -> ReturnRecord:
+        """Reads, decides, writes if unchanged meanwhile; again if not. None: leave as it is."""
+        ...
+
+    def of_order(self, order_id: str) -> list[ReturnRecord]: ...
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """Open returns whose ``due_at`` has passed, the earliest first."""
+        ...
+
+    def every(self) -> Iterable[ReturnRecord]: ...
+
+    def listed(self, *, closed: bool, limit: int) -> list[ReturnRecord]:
         """The newest first."""
         ...
 
@@ -201,8 +226,10 @@ class Queues(Protocol):
 
 
 class Workflow(Protocol):
-    def start(self, order_id: str, *, attempt: int = 0) -> None:
-        """Starting what runs already is success: the execution name is the order id."""
+    """The workflows of orders and of returns; which of them it is shows in the subject's id."""
+
+    def start(self, subject: str, *, attempt: int = 0) -> None:
+        """Starting what runs already is success: the execution name is the order's or the return's id."""
         ...
 
     def succeed(self, token: str, output: Mapping[str, object]) -> bool:
@@ -211,8 +238,8 @@ class Workflow(Protocol):
 
     def fail(self, token: str, *, error: str, cause: str) -> bool: ...
 
-    def running(self, order_id: str) -> bool | None:
-        """None: there never was an execution of this order."""
+    def running(self, subject: str) -> bool | None:
+        """None: there never was an execution of it."""
         ...
 
 

@@ -13,6 +13,7 @@ from crossdock.domain.identifiers import ConnectionName, CurrencyCode, LocationC
 from crossdock.domain.manifest import RateLimit, Role
 from crossdock.domain.model import ExactDecimal, Model, Name, Text
 from crossdock.domain.product import UnitConversion
+from crossdock.domain.return_ import Disposition
 from crossdock.domain.stock import ChannelStock
 
 Percent = Annotated[Decimal, Field(ge=0, le=100)]
@@ -168,6 +169,8 @@ class HoldKind(StrEnum):
     ERP_TOTAL = "erp_total"
     CHECKS = "checks"
     """The checks themselves could not be run."""
+    RETURN = "return"
+    """A return that the policy does not authorise by itself, or whose credit memo has another total."""
 
 
 class HoldPolicy(Model):
@@ -188,6 +191,26 @@ class ServiceLevel(Model):
     post_minutes: Annotated[int, Field(ge=1)] = 60
     accept_seconds: Annotated[int, Field(ge=1)] = 60
     """An accepted order without reservation, hold or exception after so long is an exception."""
+
+
+class Returns(Model):
+    """Which returns are authorised without a person, where the goods go, and what is given back for them."""
+
+    window_days: Annotated[int, Field(ge=0)] = 30
+    """Since the goods left; a later request is for a person."""
+    authorise_up_to: ExactDecimal = Decimal(250)
+    """In the order's currency, tax included; a return worth more is for a person."""
+    reasons_for_a_person: tuple[str, ...] = ()
+    """Words in a line's reason (without case) that a person is to look at."""
+    arrive_within_days: Annotated[int, Field(ge=1)] = 21
+    """Since the authorisation. After that what came is settled; a return of which nothing came expires."""
+    location: LocationCode | None = None
+    """Where returned goods go; where they left from unless set."""
+    refund_percent: dict[Disposition, Percent] = Field(default_factory=dict)
+    """Of what was paid for the goods, by what became of them; 100 unless set (85 for ``restock`` is a fee of 15 %)."""
+
+    def percent(self, disposition: Disposition) -> Decimal:
+        return self.refund_percent.get(disposition, Decimal(100))
 
 
 class ExceptionRoute(Model):
@@ -226,6 +249,7 @@ class TenantSpec(Model):
     erp_total_tolerance: Tolerance = Tolerance(amount=Decimal("0.05"))
     holds: dict[HoldKind, HoldPolicy] = Field(default_factory=dict)
     service_level: ServiceLevel = ServiceLevel()
+    returns: Returns = Returns()
     exceptions: dict[str, ExceptionRoute]
     """Exception class (or ``default``) to its owner (requirement 15: none unowned)."""
     limits: Limits = Limits()
@@ -253,6 +277,8 @@ class TenantSpec(Model):
             for code in rule.locations:
                 if code not in self.locations:
                     raise ValueError(f"routing.rules.{index}.locations names {code!r}, which is not among: {', '.join(self.locations)}")
+        if self.returns.location is not None and self.returns.location not in self.locations:
+            raise ValueError(f"returns.location names {self.returns.location!r}, which is not among: {', '.join(self.locations)}")
         if "default" not in self.exceptions:
             raise ValueError("exceptions needs a 'default' route: no exception may be without an owner")
         for domain, owner in self.systems_of_record.items():

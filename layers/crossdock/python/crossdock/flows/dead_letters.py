@@ -12,7 +12,7 @@ from crossdock.domain.dead_letter import DeadLetters, Letter
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.errors import NeedsPerson, Rejected
 from crossdock.domain.exception_record import ExceptionRecord, ExceptionStatus
-from crossdock.domain.messages import InboundMessage, OutboundMessage, work_message
+from crossdock.domain.messages import InboundMessage, OutboundMessage, StepRequest, StuckNotice, work_message
 from crossdock.domain.stage import QueueName
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
@@ -80,12 +80,15 @@ def about(queue: QueueName, body: str) -> tuple[str, str | None, str]:
             return delivery_id, delivery_id.partition(".")[0], ""
         if queue is QueueName.OUTBOUND:
             message = OutboundMessage.model_validate_json(body)
-            return message.order_id or message.connection, message.connection, message.command
+            return message.return_id or message.order_id or message.connection, message.connection, message.command
         work = work_message(body)
         if work.event is not None:
             return work.event.subject, work.event.source, work.event.type
         request = work.step or work.stuck
-        return (request.order_id if request else "unreadable"), None, str(request.request) if request else ""
+        known = None if request is None else request.order_id if isinstance(request, StepRequest) else request.return_id
+        if isinstance(request, StuckNotice):
+            known = request.return_id or request.order_id
+        return known or "unreadable", None, str(request.request) if request else ""
     except (ValueError, KeyError):
         return "unreadable", None, ""
 

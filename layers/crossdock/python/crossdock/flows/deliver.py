@@ -13,7 +13,7 @@ from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
-from crossdock.flows import circuit, facts, progress, raise_exception, reconcile, stock
+from crossdock.flows import circuit, facts, progress, raise_exception, reconcile, returns, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -52,8 +52,9 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
         reconcile.RECONCILE: reconcile.work,
         reconcile.PULL_ORDER: reconcile.pull_order,
         reconcile.TAKE_COUNT: reconcile.take_count,
-    }.get(message.command, _deliver)
-    waits = circuit.wait_seconds(message.connection, services) if work is not _deliver or progress.can(message.connection, message.command, services) else 0
+        returns.FETCH: returns.fetch,
+    }.get(message.command, _deliver if message.return_id is None else _deliver_return)
+    waits = circuit.wait_seconds(message.connection, services) if work not in (_deliver, _deliver_return) or progress.can(message.connection, message.command, services) else 0
     if not waits:
         try:
             work(message, services)
@@ -84,12 +85,25 @@ def _deliver(message: OutboundMessage, services: Services) -> None:
     if lock and not services.cursors.claim(lock, until=now + timedelta(seconds=LEASE_SECONDS), now=now):
         raise RetryLater("BUSY", f"another invoice of order {record.order_id} is being posted", after_seconds=LEASE_SECONDS // 4)
     try:
-        receipt = _once(message, intent, record, services)
+        receipt = _once(message, intent, record.order_id, services, is_off=lambda: _is_off(message, record, services))
     finally:
         if lock:
             services.cursors.release_claim(lock)
     if receipt is not None:
         _recorded(message, receipt, services)
+    else:
+        progress.advance(record.order_id, services)
+
+
+def _deliver_return(message: OutboundMessage, services: Services) -> None:
+    if not progress.can(message.connection, message.command, services):
+        raise NeedsPerson("COMMAND_NOT_SUPPORTED", f"{message.connection} cannot execute {message.command}", remedy="change the connection in the tenant file")
+    record = services.returns.get(message.return_id or "")
+    receipt = _once(message, returns.intent_of(message, services), record.order_id if record else None, services, is_off=lambda: returns.is_off(message, services))
+    if receipt is not None:
+        returns.recorded(message, receipt, services)
+    else:
+        returns.advance(message.return_id or "", services)
 
 
 def _doubt(message: OutboundMessage, intent: Intent, services: Services) -> None:
@@ -99,7 +113,7 @@ def _doubt(message: OutboundMessage, intent: Intent, services: Services) -> None
         return  # doubted before, by the run that ended before this one
     services.effects.contradict(effect, "missed by the reconciliation", now=services.clock.now())
     services.audit.append(
-        message.order_id or effect.key,
+        message.return_id or message.order_id or effect.key,
         actor=raise_exception.SYSTEM,
         action="EffectMissed",
         summary=f"{message.command} is not in {message.connection} any more",
@@ -124,10 +138,10 @@ def _not_applicable(message: OutboundMessage, record: OrderRecord, services: Ser
     )
 
 
-def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, services: Services) -> Receipt | None:
+def _once(message: OutboundMessage, intent: Intent, order_id: str | None, services: Services, *, is_off: Callable[[], bool]) -> Receipt | None:
     key = progress.effect_key(message.connection, message.command, intent.business_id)
     now = services.clock.now()
-    mine, effect = services.effects.begin(key, order_id=record.order_id, now=now, lease_seconds=LEASE_SECONDS)
+    mine, effect = services.effects.begin(key, order_id=order_id, now=now, lease_seconds=LEASE_SECONDS)
     if not mine:
         if effect.state is EffectState.CONFIRMED and effect.receipt is not None:
             return effect.receipt
@@ -137,12 +151,15 @@ def _once(message: OutboundMessage, intent: Intent, record: OrderRecord, service
         effect = found
     # The intent is on the ledger; only now is the cancellation asked for. Whoever cancels writes first and reads the ledger second,
     # so at least one of the two sees the other.
-    if message.command in _FORWARD and _being_cancelled(services.orders.get(record.order_id) or record, message.part_id):
-        services.effects.fail(effect, "the order is being cancelled", now=now)
-        progress.advance(record.order_id, services)
+    if is_off():
+        services.effects.fail(effect, "it is being called off", now=now)
         return None
     connector = services.connectors.connector(message.connection)
     return _call(lambda: circuit.asked(message.connection, lambda: connector.execute(intent), services), effect, message, services)
+
+
+def _is_off(message: OutboundMessage, record: OrderRecord, services: Services) -> bool:
+    return message.command in _FORWARD and _being_cancelled(services.orders.get(record.order_id) or record, message.part_id)
 
 
 def _being_cancelled(current: OrderRecord, part_id: str | None) -> bool:
@@ -173,7 +190,7 @@ def _settled(effect: Effect, intent: Intent, message: OutboundMessage, services:
     if found is None:
         return claimed
     services.audit.append(
-        message.order_id or effect.key,
+        message.return_id or message.order_id or effect.key,
         actor=raise_exception.SYSTEM,
         action="EffectFound",
         summary=f"{message.command} had reached {message.connection} although no answer came",
@@ -191,7 +208,7 @@ def _call(execute: Callable[[], Receipt], effect: Effect, message: OutboundMessa
     except UnknownOutcome as error:
         services.effects.mark_unknown(effect, str(error), now=services.clock.now() + timedelta(seconds=error.settles_in_seconds))
         services.audit.append(
-            message.order_id or effect.key,
+            message.return_id or message.order_id or effect.key,
             actor=raise_exception.SYSTEM,
             action="EffectUnknown",
             summary=f"{message.command} to {message.connection}: {error.detail}"[:500],

@@ -19,7 +19,7 @@ from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, Approval, OrderRecord, OrderStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
-from crossdock.flows import allocate, progress, raise_exception
+from crossdock.flows import allocate, progress, raise_exception, returns
 from crossdock.flows import order as order_flow
 from crossdock.flows.dead_letters import redrive
 from crossdock.flows.raise_exception import delivery_of
@@ -153,10 +153,13 @@ def retry(exception_id: str, *, actor: str, services: Services, letters: DeadLet
     standing = _standing(exception_id, services)
     if standing.closed:
         return _closed_already(standing, services)
+    if _is_returns(standing):
+        returns.check_again(standing.subject, services)
+        return "the return is checked again"
     if standing.kind == "hold":
         return _answer_hold(standing, "retry", actor=actor, note="checks again", services=services)
     if standing.kind == "business":
-        if standing.code == "WORKFLOW_STOPPED" and standing.order_id:
+        if standing.code == "WORKFLOW_STOPPED":
             return _restart(standing, actor=actor, services=services)
         raise Rejected("NOT_RETRYABLE", f"{standing.code} is a fact, not a failed message", remedy="settle it, then `crossdock exceptions resolve`")
     if standing.queue is None:
@@ -191,6 +194,8 @@ def _restart(standing: ExceptionRecord, *, actor: str, services: Services) -> st
     record = services.orders.get(order_id)
     if record is not None and record.status not in TERMINAL and not services.workflow.running(order_id):
         services.workflow.start(order_id, attempt=standing.occurrences)
+    if not standing.order_id:
+        returns.restart(standing.subject, attempt=standing.occurrences, services=services)
     raise_exception.close(standing.exception_id, actor=actor, note="the workflow was started again", services=services)
     return "the workflow was started again"
 
@@ -233,7 +238,15 @@ def _never_arrived(standing: ExceptionRecord, services: Services) -> None:
     )
 
 
+def _is_returns(standing: ExceptionRecord) -> bool:
+    return standing.hold is not None and standing.hold.kind is HoldKind.RETURN
+
+
 def _decide_hold(standing: ExceptionRecord, decision: str, *, note: str, actor: str, services: Services) -> str:
+    if standing.hold is not None and _is_returns(standing):
+        done = returns.decide(standing.subject, approve=decision == "approve", hold=standing.hold, code=standing.code, actor=actor, note=note, services=services)
+        raise_exception.close(standing.exception_id, actor=actor, note=f"{decision}: {note}", services=services)
+        return done
     if decision == "reject":
         order_flow.request_cancel(standing.order_id or "", reason=f"{standing.code} refused by {actor}: {note}", tell_source=True, actor=actor, services=services)
         raise_exception.close(standing.exception_id, actor=actor, note=f"rejected: {note}", services=services)

@@ -17,7 +17,9 @@ from crossdock.domain.events import (
     OrderCancelled,
     OrderPlaced,
     OrderUpdated,
+    ReturnAnnounced,
     ReturnRequested,
+    ReturnWithdrawn,
     ShipmentDelivered,
     ShipmentDispatched,
     StockAdjusted,
@@ -30,7 +32,7 @@ from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, 
 from crossdock.domain.shipment import PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception, stock
+from crossdock.flows import progress, raise_exception, returns, stock
 from crossdock.flows.services import Services
 
 SHARE = Decimal("0.00001")
@@ -61,8 +63,14 @@ def apply(event: Event, services: Services) -> None:
         stock.counted(fact.reading, source=event.source, reference=event.causation_id, services=services)
     elif isinstance(fact, StockAdjusted):
         stock.adjusted(fact.adjustment, source=event.source, reference=event.causation_id, services=services)
+    elif isinstance(fact, ReturnAnnounced):
+        returns.announced(event, fact, services)
+    elif isinstance(fact, ReturnRequested):
+        returns.requested(event, fact, services)
+    elif isinstance(fact, ReturnWithdrawn):
+        returns.withdrawn(event, fact, services)
     else:
-        _return_requested(event, fact, services)
+        returns.received(event, fact, services)
 
 
 # ------------------------------------------------------------------ the order itself
@@ -348,6 +356,7 @@ def _dispatched(event: Event, shipment: Shipment, services: Services) -> None:
         return
     record = book(found.record.order_id, found.part.plan.part_id if found.part else None, shipment, source=event.source, services=services)
     progress.send_settlement(record, services)
+    returns.goods_left(found.record.order_id, services)
     progress.advance(found.record.order_id, services)
 
 
@@ -542,25 +551,4 @@ def _delivered(event: Event, fact: ShipmentDelivered, services: Services) -> Non
         details={"shipment": fact.shipment_id},
         at=fact.delivered_at,
         services=services,
-    )
-
-
-def _return_requested(event: Event, fact: ReturnRequested, services: Services) -> None:
-    def find() -> OrderRecord | None:
-        return services.orders.get(fact.return_.order_id) if fact.return_.order_id else None
-
-    record = find()
-    if record is None:
-        _park(event, fact.return_.order_id or fact.return_.return_id, [], services, is_here=lambda: find() is not None)
-        return
-    raise_exception.business(
-        "RETURN_REQUESTED",
-        f"the customer wants to return {len(fact.return_.lines)} line(s)",
-        record=record,
-        services=services,
-        what=fact.return_.return_id,
-        cause=Cause.SOURCE_DATA,
-        connection=event.source,
-        remedy="authorise it in the ERP and answer the customer",
-        since=fact.return_.requested_at,
     )

@@ -13,12 +13,13 @@ from crossdock.domain.exception_record import HoldDetails
 from crossdock.domain.messages import OutboundMessage, StepRequest, StuckNotice
 from crossdock.domain.model import rfc3339
 from crossdock.domain.order import Order
-from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Part, Step
+from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Part
 from crossdock.domain.policy import Hold, address_hold, credit_hold, erp_total_hold, freight_hold, not_approved, price_hold, tax_hold, total_hold
 from crossdock.domain.price import Price
 from crossdock.domain.shipment import Fulfillment
 from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
+from crossdock.domain.waiting import Step
 from crossdock.flows import allocate, circuit, progress, raise_exception, stock
 from crossdock.flows.services import Services
 
@@ -417,7 +418,7 @@ def _start_compensation(message: StepRequest, services: Services) -> None:
 
 def stuck(notice: StuckNotice, services: Services) -> None:
     """The workflow gave up in a way it should not: the order stays where it is and a person must look."""
-    record = services.orders.get(notice.order_id)
+    record = services.orders.get(notice.order_id or "")
     if record is None or record.status in TERMINAL:
         return
     raise_exception.business(

@@ -8,18 +8,24 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import TypeVar
 
 from crossdock.domain.commands import BusinessId
 from crossdock.domain.effect import EffectState
 from crossdock.domain.events import Event
 from crossdock.domain.messages import OutboundMessage, work_body
-from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Part, Step, Waiting, may_follow
+from crossdock.domain.order_record import BookedLine, BookedShipment, OrderRecord, OrderStatus, Part, may_follow
 from crossdock.domain.policy import erp_total_hold, not_approved
+from crossdock.domain.return_record import ReturnRecord
 from crossdock.domain.shipment import PartLine, PartStatus, Shipment, ShippedLine
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import ReservedLine
+from crossdock.domain.waiting import ReturnStep, Step, Waiting
 from crossdock.flows import raise_exception, stock
 from crossdock.flows.services import Services
+
+Waits = TypeVar("Waits", OrderRecord, ReturnRecord)
+"""What a workflow waits for with a token."""
 
 CANCELLED = "Cancelled"
 """The error by which the workflow is told to compensate."""
@@ -55,16 +61,19 @@ def token_mark(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
-def waits(record: OrderRecord, step: Step, token: str, now: datetime) -> OrderRecord | None:
+def waits(record: Waits, step: Step | ReturnStep, token: str, now: datetime) -> Waits | None:
     """The record waiting for that step. None for a late copy of a request that was answered or replaced: it must not displace a newer one."""
-    waiting = record.waiting
-    if token_mark(token) in record.answered or (waiting is not None and (token in waiting.older or (waiting.token == token and waiting.answer is not None))):
+    found: Waiting | None = record.waiting
+    if found is None:
+        return None if token_mark(token) in record.answered else record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now)})
+    standing: Waiting = found
+    if token_mark(token) in record.answered or token in standing.older or (standing.token == token and standing.answer is not None):
         return None
-    if waiting is None or waiting.token == token:
-        return record.model_copy(update={"waiting": waiting or Waiting(step=step, token=token, since=now)})
-    if waiting.step is step and waiting.answer is None:
-        return record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now, older=(*waiting.older, waiting.token)[-4:])})
-    over = (*record.answered, *(token_mark(old) for old in (*waiting.older, waiting.token)))[-24:]
+    if standing.token == token:
+        return record
+    if standing.step is step and standing.answer is None:
+        return record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now, older=standing.tokens[-4:])})
+    over = (*record.answered, *map(token_mark, standing.tokens))[-24:]
     return record.model_copy(update={"waiting": Waiting(step=step, token=token, since=now), "answered": over})
 
 
@@ -171,7 +180,7 @@ def advance(order_id: str, services: Services) -> OrderRecord:
     return record
 
 
-def _succeed(waiting: Waiting, output: dict[str, str | bool], services: Services) -> bool:
+def answer(waiting: Waiting, output: dict[str, str | bool], services: Services) -> bool:
     """Tells everybody who waits; whether anybody did."""
     heard = [services.workflow.succeed(token, output) for token in (waiting.token, *waiting.older)]
     return any(heard)
@@ -179,7 +188,7 @@ def _succeed(waiting: Waiting, output: dict[str, str | bool], services: Services
 
 def _succeed_or_look_soon(record: OrderRecord, waiting: Waiting, output: dict[str, str | bool], services: Services) -> OrderRecord:
     """When nobody waits any more, the answer was given a moment ago, or the workflow was stopped: the watch finds out soon, not at the order's next deadline."""
-    if _succeed(waiting, output, services):
+    if answer(waiting, output, services):
         return record
     soon = services.clock.now() + timedelta(seconds=services.spec.service_level.accept_seconds)
 
@@ -196,7 +205,7 @@ def _answer_again(record: OrderRecord, waiting: Waiting, services: Services) -> 
         _after_cancellation(record, services)
     if record.status is OrderStatus.COMPLETED:
         _note_completion(record, services)
-    _succeed(waiting, waiting.answer or {}, services)
+    answer(waiting, waiting.answer or {}, services)
     return record
 
 
@@ -246,11 +255,7 @@ def _blocking(record: OrderRecord, services: Services) -> bool:
     """An exception about the order that is still open and means that something failed: completing would hide it."""
     for name in record.open_exceptions:
         standing = services.exceptions.get(name)
-        if (
-            standing is not None
-            and not standing.closed
-            and standing.code not in ("SHIPPED_LATE", "ACKNOWLEDGEMENT_MISSING", "SHIPMENT_OVERDUE", "ORDER_CHANGED_AFTER_POSTING", "RETURN_REQUESTED")
-        ):
+        if standing is not None and not standing.closed and standing.code not in ("SHIPPED_LATE", "ACKNOWLEDGEMENT_MISSING", "SHIPMENT_OVERDUE", "ORDER_CHANGED_AFTER_POSTING"):
             return True
     return False
 

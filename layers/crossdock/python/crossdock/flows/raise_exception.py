@@ -17,6 +17,7 @@ from crossdock.domain.exception_record import (
     incident_fingerprint,
 )
 from crossdock.domain.messages import InboundMessage
+from crossdock.domain.money import Money
 from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
 from crossdock.domain.stage import QueueName
 from crossdock.flows.services import Services
@@ -180,14 +181,18 @@ def episode(
     cause: Cause,
     category: Category = Category.NEEDS_PERSON,
     remedy: str,
+    hold: HoldDetails | None = None,
+    due_at: datetime | None = None,
+    money_at_risk: Money | None = None,
 ) -> ExceptionRecord:
     """A state that lasts, of something that is no order: one record from when it begins until it is over, however often it is seen meanwhile.
 
-    The next time it begins the same record is reopened, with its history."""
+    The next time it begins the same record is reopened, with its history. With ``hold`` a person decides on it; what is to be decided
+    on may become another while it stands."""
     now = services.clock.now()
     name = exception_id(code, subject, what)
     standing = services.exceptions.get(name)
-    if standing is not None and not standing.closed:
+    if standing is not None and not standing.closed and standing.hold == hold:
         return standing
     route = services.spec.route(code)
     made = services.exceptions.open(
@@ -199,14 +204,16 @@ def episode(
             status=ExceptionStatus.OPEN,
             detail=detail[:1000],
             remedy=remedy[:1000],
-            kind="business",
+            kind="hold" if hold else "business",
             subject=subject,
             connection=connection,
+            hold=hold,
+            money_at_risk=money_at_risk,
             fingerprint=incident_fingerprint(code, connection, ""),
-            owner=route.owner,
+            owner=services.spec.hold_policy(hold.kind).owner if hold else route.owner,
             opened_at=now,
             last_seen_at=now,
-            due_at=now + timedelta(minutes=route.deadline_minutes),
+            due_at=due_at or now + timedelta(minutes=route.deadline_minutes),
             runbook=runbook(code),
             history=(HistoryEntry(at=now, actor=SYSTEM, action="opened", note=code),),
         )

@@ -16,6 +16,7 @@ from crossdock.domain.ports import (
     Exceptions,
     Orders,
     Queues,
+    Returns,
     Secrets,
     Stock,
     Workflow,
@@ -34,6 +35,7 @@ class Services:
     archive: Archive
     deliveries: Deliveries
     orders: Orders
+    returns: Returns
     stock: Stock
     effects: Effects
     exceptions: Exceptions

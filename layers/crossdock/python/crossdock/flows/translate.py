@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from crossdock.domain.connector import Occurrence
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.errors import NeedsPerson
-from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDispatched, StockAdjusted, StockCounted, event_id
+from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnReceived, ReturnRequested, ShipmentDispatched, StockAdjusted, StockCounted, event_id
 from crossdock.domain.order import Order
 from crossdock.domain.quantity import Quantity
+from crossdock.domain.return_ import ExchangeLine, Return, ReturnLine
 from crossdock.flows.services import Services
+
+AnyReturnLine = TypeVar("AnyReturnLine", ReturnLine, ExchangeLine)
 
 
 def _our_order(order: Order, connection: str, services: Services, known: Order | None = None) -> Order:
@@ -67,9 +71,23 @@ def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
         ours = {"sku": services.xref.our_sku(connection, change.sku), "location": services.xref.our_location(connection, change.location)}
         return fact.model_copy(update={"adjustment": change.model_copy(update=ours)})
     if isinstance(fact, ReturnRequested):
-        returned = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.return_.lines)
-        return fact.model_copy(update={"return_": fact.return_.model_copy(update={"lines": returned})})
+        return fact.model_copy(update={"return_": _our_return(fact.return_, connection, services)})
+    if isinstance(fact, ReturnReceived):
+        came = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.receipt.lines)
+        return fact.model_copy(update={"receipt": fact.receipt.model_copy(update={"lines": came})})
     return fact
+
+
+def _our_return(asked: Return, connection: str, services: Services) -> Return:
+    def ours(line: AnyReturnLine) -> AnyReturnLine:
+        return line.model_copy(
+            update={
+                "sku": services.xref.our_sku(connection, line.sku),
+                "quantity": Quantity(value=line.quantity.value, unit=services.xref.our_unit(connection, line.quantity.unit)),
+            }
+        )
+
+    return asked.model_copy(update={"lines": tuple(ours(line) for line in asked.lines), "exchange": tuple(ours(line) for line in asked.exchange)})
 
 
 def events_of(delivery: Delivery, services: Services) -> tuple[list[Event], str | None]:

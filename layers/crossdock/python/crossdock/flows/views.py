@@ -8,6 +8,7 @@ from crossdock.domain.audit import AuditEntry, broken_links
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.model import plain, rfc3339
 from crossdock.domain.order_record import BookedShipment, OrderRecord
+from crossdock.domain.return_record import ReturnRecord
 from crossdock.domain.stock import StockLevel
 from crossdock.domain.tenant import Article
 from crossdock.flows import stock
@@ -114,6 +115,38 @@ def inventory(sku: str, levels: list[StockLevel], services: Services) -> dict[st
             for connection in stock.channels(location, services)
             if (figure := stock.available(sku, location, connection, services)) is not None
         ],
+    }
+
+
+def return_(record: ReturnRecord) -> dict[str, Any]:
+    """What was asked for, what was agreed and came, and what was done about it in each system."""
+    return {
+        "return_id": record.return_id,
+        "number": record.request.number,
+        "order_id": record.order_id,
+        "status": record.status.value,
+        "source": record.source,
+        "storefront": record.storefront,
+        "location": record.location,
+        "requested_at": rfc3339(record.request.requested_at),
+        "requested": [line.as_json() for line in record.request.lines],
+        "exchange": [line.as_json() for line in record.request.exchange],
+        "lines": [{"line_id": line.line_id, "sku": line.sku, "quantity": plain(line.quantity), "reason": line.reason} for line in record.lines],
+        "receipts": [receipt.as_json() for receipt in record.receipts],
+        "settled": [line.as_json() for line in record.settled],
+        "value": record.value.as_json() if record.value else None,
+        "credit_memo": record.credit_memo.as_json() if record.credit_memo else None,
+        "refunded": record.refunded.as_json() if record.refunded else None,
+        "exchange_order": record.exchange_order,
+        "storefront_id": record.storefront_id,
+        "warehouse_id": record.warehouse_id,
+        "approvals": [approval.as_json() for approval in record.approvals],
+        "ending_reason": record.ending_reason or None,
+        "waiting_for": record.waiting.step.value if record.waiting and record.waiting.answer is None else None,
+        "authorised_at": rfc3339(record.authorised_at) if record.authorised_at else None,
+        "expected_by": rfc3339(record.expected_by) if record.expected_by else None,
+        "updated_at": rfc3339(record.updated_at),
+        "closed_at": rfc3339(record.closed_at) if record.closed_at else None,
     }
 
 

@@ -10,12 +10,13 @@ from crossdock.domain.errors import Cause, CrossdockError, NeedsPerson, RetryLat
 from crossdock.domain.events import Event
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.messages import OutboundMessage, work_body
-from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus, Step
+from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
+from crossdock.domain.waiting import Step
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception, reconcile, stock
+from crossdock.flows import progress, raise_exception, reconcile, returns, stock
 from crossdock.flows.services import Services
 
 FORGOTTEN_AFTER = timedelta(minutes=2)
@@ -28,6 +29,7 @@ CHECKS_AGAIN_AT_LEAST_EVERY = timedelta(hours=6)
 @dataclass(frozen=True)
 class Watched:
     orders: int
+    """Orders and returns."""
     deliveries: int
     parked: int
     polls: int
@@ -39,6 +41,9 @@ def watch(services: Services) -> Watched:
     orders = services.orders.due(now, AT_ONCE)
     for order_id in orders:
         _watched(order_id, services, now)
+    returned = services.returns.due(now, AT_ONCE)
+    for return_id in returned:
+        _watched_return(return_id, services, now)
     deliveries = 0
     for note in services.deliveries.waiting(now - FORGOTTEN_AFTER, AT_ONCE):
         services.queues.send(QueueName.INBOUND, inbound_message(note.delivery_id), group=note.connection)
@@ -48,7 +53,7 @@ def watch(services: Services) -> Watched:
     for name, item in parked:
         _unmatched(name, Event.model_validate_json(item.event_json), services)
         services.orders.forget_parked(name, item)
-    return Watched(len(orders), deliveries, len(parked), _polls(services, now))
+    return Watched(len(orders) + len(returned), deliveries, len(parked), _polls(services, now))
 
 
 def _watched(order_id: str, services: Services, now: datetime) -> None:
@@ -68,6 +73,25 @@ def _watched(order_id: str, services: Services, now: datetime) -> None:
                 cause=Cause.PLATFORM,
                 remedy="look at the log of watch_deadlines at that time",
                 since=now,
+            )
+
+
+def _watched_return(return_id: str, services: Services, now: datetime) -> None:
+    """As above."""
+    try:
+        returns.watched(return_id, services, now)
+    except Exception as error:  # noqa: BLE001 - as above
+        code = error.code if isinstance(error, CrossdockError) else "WATCH_FAILED"
+        services.returns.change(return_id, lambda current: current.model_copy(update={"due_at": now + LOOK_AGAIN}))
+        if not isinstance(error, RetryLater):
+            raise_exception.episode(
+                code,
+                return_id,
+                f"the watch could not look after the return: {type(error).__name__}: {error}"[:900],
+                what="watch",
+                cause=Cause.PLATFORM,
+                remedy="look at the log of watch_deadlines at that time",
+                services=services,
             )
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from crossdock.connectors.business_central import mapping, wire
 from crossdock.domain import strict_json
-from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, PostInvoice, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, PostCreditMemo, PostInvoice, Receipt, ReleaseFulfillment
 from crossdock.domain.connector import (
     ConnectionContext,
     HttpAnswer,
@@ -39,6 +39,8 @@ from crossdock.domain.stock import StockReading
 LOGIN_URL = "https://login.microsoftonline.com"
 SCOPE = "https://api.businesscentral.dynamics.com/.default"
 FREIGHT_ACCOUNT = "44100"
+RETURNS_ACCOUNT = "44200"
+DRAFT = "Draft"
 TRACKING_PREFIX = "TRACKING"
 ATTEMPTS = 5
 """How often a change is planned anew because somebody else changed the document in between."""
@@ -75,6 +77,7 @@ class BusinessCentralConnector:
             ReleaseFulfillment: (self._release, self._release),
             CancelFulfillment: (self._cancel_part, self._find_cancelled_part),
             PostInvoice: (self._post_invoice, self._find_invoice),
+            PostCreditMemo: (self._post_credit_memo, self._find_credit_memo),
         }
 
     # ------------------------------------------------------------------ the port
@@ -153,6 +156,9 @@ class BusinessCentralConnector:
 
     def placed(self, external_id: str) -> PolledItem:
         raise _unsupported(f"the order {external_id} of a storefront")
+
+    def returned(self, external_id: str) -> PolledItem:
+        raise _unsupported(f"the return {external_id} of a storefront")
 
     def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
         raise _unsupported(f"a snapshot of {resource!r} (after {cursor!r})")
@@ -311,6 +317,42 @@ class BusinessCentralConnector:
     def _invoices(self, order_number: str) -> list[wire.SalesInvoice]:
         options = {"$filter": f"orderNumber eq {wire.text_literal(order_number)}", "$expand": "salesInvoiceLines"}
         return self._all(wire.SalesInvoice, "salesInvoices", options)
+
+    # ------------------------------------------------------------------ credit memos
+    def _post_credit_memo(self, command: PostCreditMemo) -> Receipt:
+        """A draft under our reference, then posted: whoever comes again goes on where the first one stopped."""
+        memo, made = self._credit_memo(command.return_id), False
+        if memo is None:
+            codes = self._location_ids({line.location_code for line in command.lines if line.restocked})
+            account = self._settings.get("returns_account", RETURNS_ACCOUNT)
+            body = wire.body_of(mapping.credit_memo_to_wire(command, location_ids=codes, returns_account=account))
+            answer = self._send("POST", "salesCreditMemos", body=body)
+            if answer.status != 201:
+                raise _refused(answer, "the credit memo")
+            memo, made = _after_write(lambda: _read(wire.CreditMemo, answer), "the credit memo"), True
+        if memo.status == DRAFT:
+            answer = self._send("POST", f"salesCreditMemos({memo.id})/Microsoft.NAV.post")
+            if answer.status not in (200, 204):
+                raise _refused(answer, f"the posting of credit memo {memo.number}")
+            posted = _after_write(lambda: self._credit_memo(command.return_id), "the posting of the credit memo")
+            if posted is None or posted.status == DRAFT:
+                raise UnknownOutcome("UNKNOWN_OUTCOME", f"Business Central has taken the posting of credit memo {memo.number} and does not show it", after_seconds=2)
+            return mapping.credit_memo_from_wire(posted, found=not made)
+        return mapping.credit_memo_from_wire(memo, found=True)
+
+    def _find_credit_memo(self, command: PostCreditMemo) -> Receipt | None:
+        memo = self._credit_memo(command.return_id)
+        return None if memo is None or memo.status == DRAFT else mapping.credit_memo_from_wire(memo, found=True)
+
+    def _credit_memo(self, return_id: str) -> wire.CreditMemo | None:
+        reference = mapping.external_reference(return_id)
+        found = self._all(wire.CreditMemo, "salesCreditMemos", {"$filter": f"externalDocumentNumber eq {wire.text_literal(reference)}"})
+        if len(found) > 1:
+            numbers = ", ".join(memo.number for memo in found)
+            raise ContractDrift(
+                "UNEXPECTED_ANSWER", f"several credit memos carry our reference {reference}: {numbers}", remedy="delete all but one in Business Central, then retry"
+            )
+        return found[0] if found else None
 
     # ------------------------------------------------------------------ reading
     def _order(self, key: str) -> wire.SalesOrder | None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from crossdock.connectors.business_central import wire
-from crossdock.domain.commands import CreateSalesOrder, InvoicedLine, PostInvoice, Receipt
+from crossdock.domain.commands import CreateSalesOrder, InvoicedLine, PostCreditMemo, PostInvoice, Receipt
 from crossdock.domain.connector import LedgerDocument, Occurrence, PriceQuestion, Translation
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.errors import ContractDrift, FieldProblem, Rejected
@@ -379,3 +379,37 @@ def price_from_wire(item: wire.Item | None, question: PriceQuestion) -> Price | 
     if item is None or item.blocked or item.priceIncludesTax:
         return None
     return Price(sku=question.sku, unit=item.baseUnitOfMeasureCode, price=Money(amount=item.unitPrice, currency=question.currency))
+
+
+# ------------------------------------------------------------------ credit memos
+def credit_memo_to_wire(command: PostCreditMemo, *, location_ids: Mapping[str, str], returns_account: str) -> wire.NewCreditMemo:
+    """Goods that go back on the shelf are credited as items at their location, others to a G/L account: a posted item line moves stock."""
+    lines = []
+    for index, line in enumerate(command.lines):
+        kept = {"sequence": sequence_of(index), "quantity": line.quantity, "unitPrice": line.unit_price.amount, "discountAmount": line.discount.amount or None}
+        if line.restocked:
+            item = {"lineType": ITEM, "lineObjectNumber": line.erp_sku, "locationId": location_ids[line.location_code], "unitOfMeasureCode": line.erp_unit}
+        else:
+            item = {"lineType": ORDER_ACCOUNT, "lineObjectNumber": returns_account, "description": f"{line.erp_sku} {line.description}".strip()[:100]}
+        lines.append({**kept, **item})
+    try:
+        return wire.NewCreditMemo.model_validate(
+            {
+                "customerNumber": command.account,
+                "externalDocumentNumber": external_reference(command.return_id),
+                "currencyCode": command.currency,
+                "salesCreditMemoLines": lines,
+            }
+        )
+    except ValidationError as error:
+        raise _does_not_fit(error) from error
+
+
+def credit_memo_from_wire(memo: wire.CreditMemo, *, found: bool) -> Receipt:
+    return Receipt(
+        external_id=memo.id,
+        number=memo.number,
+        total=Money.of(memo.totalAmountIncludingTax, memo.currencyCode),
+        tax=Money.of(memo.totalTaxAmount, memo.currencyCode),
+        found=found,
+    )

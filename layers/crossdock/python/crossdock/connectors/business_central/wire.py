@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -70,6 +70,17 @@ class SalesOrder(Versioned):
     totalAmountIncludingTax: ExactDecimal
     totalTaxAmount: ExactDecimal
     salesOrderLines: tuple[SalesOrderLine, ...]
+
+
+class CreditMemo(Inbound):
+    """A draft, or posted under its final number."""
+
+    id: Key
+    number: Code20
+    currencyCode: Currency
+    totalAmountIncludingTax: ExactDecimal
+    totalTaxAmount: ExactDecimal
+    status: Literal["Draft", "In_x0020_Review", "Open", "Canceled", "Corrective", "Paid"]
 
 
 class SalesInvoiceLine(Inbound):
@@ -208,6 +219,27 @@ class NewSalesOrder(Outbound):
     phoneNumber: Text30 | None = None
     email: Text80 | None = None
     salesOrderLines: tuple[NewSalesOrderLine, ...]
+
+
+class NewCreditMemoLine(Outbound):
+    """As of a sales order: what it is about comes first."""
+
+    sequence: int
+    lineType: str
+    lineObjectNumber: Code20
+    locationId: str | None = None
+    description: Text100 | None = None
+    unitOfMeasureCode: Code10 | None = None
+    quantity: ExactDecimal
+    unitPrice: ExactDecimal
+    discountAmount: ExactDecimal | None = None
+
+
+class NewCreditMemo(Outbound):
+    customerNumber: Code20
+    externalDocumentNumber: Text35
+    currencyCode: Code10
+    salesCreditMemoLines: tuple[NewCreditMemoLine, ...]
 
 
 class LineQuantities(Outbound):

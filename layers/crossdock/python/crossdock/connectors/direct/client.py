@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from crossdock.connectors.direct import mapping
+from crossdock.connectors.direct import mapping, wire
 from crossdock.domain import strict_json
 from crossdock.domain.commands import Intent, Receipt
 from crossdock.domain.connector import ConnectionContext, Known, LedgerDocument, Occurrence, PolledItem, PollResult, PriceQuestion, SnapshotPage, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, NeedsPerson
-from crossdock.domain.events import OrderPlaced
+from crossdock.domain.events import OrderPlaced, ReturnReceived, ReturnRequested
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
 
 TOPIC = "orders/submit"
 STOCK_TOPIC = "inventory/report"
+RETURN_TOPIC, RECEIPT_TOPIC = "returns/submit", "returns/receive"
+TOPICS = (TOPIC, STOCK_TOPIC, RETURN_TOPIC, RECEIPT_TOPIC)
 
 
 class DirectConnector:
@@ -29,12 +31,21 @@ class DirectConnector:
         self.manifest = context.manifest
 
     def translate(self, delivery: Delivery) -> Translation:
+        if delivery.topic not in TOPICS:
+            raise ContractDrift(
+                "UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders, stock to /v1/inventory, returns to /v1/returns"
+            )
+        value, received_at = strict_json.loads(delivery.body), delivery.received_at
+        if delivery.topic == RETURN_TOPIC:
+            asked = mapping.return_from_wire(mapping.parsed(wire.SubmittedReturn, value), connection=self._context.connection, received_at=received_at)
+            return Translation(occurrences=(Occurrence(ReturnRequested.model_validate({"return": asked}), asked.requested_at),))
+        if delivery.topic == RECEIPT_TOPIC:
+            came = mapping.receipt_from_wire(mapping.parsed(wire.AddressedReceipt, value), received_at=received_at)
+            return Translation(occurrences=(Occurrence(ReturnReceived(receipt=came), came.received_at),))
         if delivery.topic == STOCK_TOPIC:
-            facts = mapping.stock_from_wire(mapping.parsed_report(strict_json.loads(delivery.body)))
+            facts = mapping.stock_from_wire(mapping.parsed(wire.StockReport, value))
             return Translation(occurrences=tuple(Occurrence(fact, fact.occurred_at) for fact in facts))
-        if delivery.topic != TOPIC:
-            raise ContractDrift("UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders, stock to POST /v1/inventory")
-        order = mapping.order_from_wire(mapping.parsed(strict_json.loads(delivery.body)), connection=self._context.connection, received_at=delivery.received_at)
+        order = mapping.order_from_wire(mapping.parsed(wire.SubmittedOrder, value), connection=self._context.connection, received_at=received_at)
         return Translation(occurrences=(Occurrence(OrderPlaced(order=order), order.placed_at),))
 
     def _nothing_there(self) -> NoReturn:
@@ -65,6 +76,9 @@ class DirectConnector:
         self._nothing_there()
 
     def placed(self, external_id: str) -> PolledItem:  # noqa: ARG002 - the port's signature
+        self._nothing_there()
+
+    def returned(self, external_id: str) -> PolledItem:  # noqa: ARG002 - the port's signature
         self._nothing_there()
 
     def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:  # noqa: ARG002 - the port's signature

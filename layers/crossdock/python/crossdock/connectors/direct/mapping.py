@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal, localcontext
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from crossdock.connectors.direct import wire
 from crossdock.domain.address import Address
@@ -15,25 +16,20 @@ from crossdock.domain.events import StockAdjusted, StockCounted
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.quantity import Quantity
+from crossdock.domain.return_ import ExchangeLine, ReceivedLine, Return, ReturnLine, ReturnReceipt
 from crossdock.domain.stock import StockAdjustment, StockReading
 
 MOST_DIGITS, MOST_INTEGER_DIGITS = 24, 14
 """Of one line's worth; 500 lines, their tax and the freight then still add up exactly."""
 
 
-def parsed(value: object) -> wire.SubmittedOrder:
+Submitted = TypeVar("Submitted", bound=BaseModel)
+
+
+def parsed(kind: type[Submitted], value: object) -> Submitted:
     """The wire document, or ``Rejected`` INVALID_BODY with every field path that is wrong."""
     try:
-        return wire.SubmittedOrder.model_validate(value)
-    except ValidationError as error:
-        problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "(body)", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
-        raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
-
-
-def parsed_report(value: object) -> wire.StockReport:
-    """The same for a stock report."""
-    try:
-        return wire.StockReport.model_validate(value)
+        return kind.model_validate(value)
     except ValidationError as error:
         problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "(body)", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
         raise Rejected("INVALID_BODY", f"{len(problems)} field(s) are not valid", remedy="correct the fields named and send it again", fields=problems) from error
@@ -115,3 +111,31 @@ def order_from_wire(order: wire.SubmittedOrder, *, connection: str, received_at:
     except ValidationError as error:
         problems = [FieldProblem(".".join(str(part) for part in problem["loc"]) or "lines", problem["msg"]) for problem in error.errors(include_input=False, include_url=False)]
         raise Rejected("INVALID_BODY", "the order contradicts itself", remedy="correct the fields named and send it again", fields=problems) from error
+
+
+def return_from_wire(asked: wire.SubmittedReturn, *, connection: str, received_at: datetime) -> Return:
+    return Return(
+        return_id=f"RMA-{connection}-{asked.external_id}"[:78],
+        connection=connection,
+        external_id=asked.external_id,
+        number=asked.number or asked.external_id,
+        order_id=asked.order_id,
+        requested_at=asked.requested_at or received_at,
+        lines=tuple(ReturnLine(sku=line.sku, quantity=Quantity(value=line.quantity, unit=line.unit), line_id=line.line_id, reason=line.reason) for line in asked.lines),
+        exchange=tuple(
+            ExchangeLine(sku=line.sku, quantity=Quantity(value=line.quantity, unit=line.unit), unit_price=Money.of(line.unit_price, asked.currency or ""))
+            for line in asked.exchange
+        ),
+        note=asked.note,
+    )
+
+
+def receipt_from_wire(told: wire.AddressedReceipt, *, received_at: datetime) -> ReturnReceipt:
+    receipt = told.receipt
+    return ReturnReceipt(
+        receipt_id=receipt.receipt_id,
+        return_reference=told.return_id,
+        lines=tuple(ReceivedLine(sku=line.sku, quantity=line.quantity, disposition=line.disposition, note=line.note) for line in receipt.lines),
+        received_at=receipt.received_at or received_at,
+        complete=receipt.complete,
+    )

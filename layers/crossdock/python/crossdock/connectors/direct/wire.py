@@ -1,4 +1,4 @@
-"""What may a client send to POST /v1/orders and POST /v1/inventory? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
+"""What may a client send to POST /v1/orders, /v1/inventory and /v1/returns? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from crossdock.domain.identifiers import LocationCode, Sku
+from crossdock.domain.identifiers import LocationCode, ReturnId, Sku
 from crossdock.domain.model import Instant
+from crossdock.domain.return_ import Disposition
 
 Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6, allow_inf_nan=False)]
 Text = Annotated[str, StringConstraints(max_length=255)]
@@ -94,6 +95,69 @@ class StockReport(Closed):
     """POST /v1/inventory: up to 200 counts and movements; each is taken by itself, the newest of a SKU and location is what holds."""
 
     reports: Annotated[list[ReportedStock], Field(min_length=1, max_length=200)]
+
+
+class SubmittedReturnLine(Closed):
+    """``line_id`` is the order line's; without it the line is found by SKU. ``quantity`` in any unit of the SKU."""
+
+    sku: Sku
+    line_id: Annotated[str, StringConstraints(min_length=1, max_length=80)] | None = None
+    quantity: Annotated[Exact, Field(gt=0)]
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")] = "EA"
+    reason: Text = ""
+
+
+class WantedLine(Closed):
+    """What is wanted instead; ``unit_price`` net per unit as agreed with the customer."""
+
+    sku: Sku
+    quantity: Annotated[Exact, Field(gt=0)]
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")] = "EA"
+    unit_price: Exact
+
+
+class SubmittedReturn(Closed):
+    """``external_id`` is the client's own id of the return, ``order_id`` the order's id here. ``currency`` goes with ``exchange``."""
+
+    external_id: Key
+    number: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    order_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,78}$")]
+    requested_at: Instant | None = None
+    lines: Annotated[list[SubmittedReturnLine], Field(min_length=1, max_length=200)]
+    exchange: Annotated[list[WantedLine], Field(max_length=50)] = []
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    note: Annotated[str, StringConstraints(max_length=1000)] = ""
+
+    @model_validator(mode="after")
+    def _priced(self) -> SubmittedReturn:
+        if self.exchange and self.currency is None:
+            raise ValueError("exchange needs the currency of its prices")
+        return self
+
+
+class SubmittedReceiptLine(Closed):
+    """So many base units of the SKU came; ``disposition``: what becomes of them."""
+
+    sku: Sku
+    quantity: Annotated[Exact, Field(gt=0)]
+    disposition: Disposition
+    note: Text = ""
+
+
+class SubmittedReceipt(Closed):
+    """POST /v1/returns/{id}/receipts. ``receipt_id`` is the sender's own; ``complete``: nothing more is expected."""
+
+    receipt_id: Key
+    received_at: Instant | None = None
+    lines: Annotated[list[SubmittedReceiptLine], Field(max_length=200)] = []
+    complete: bool = False
+
+
+class AddressedReceipt(Closed):
+    """The receipt with the return it was posted to."""
+
+    return_id: ReturnId
+    receipt: SubmittedReceipt
 
 
 class SubmittedOrder(Closed):

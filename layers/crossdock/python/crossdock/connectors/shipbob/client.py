@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from crossdock.connectors.shipbob import mapping, wire
 from crossdock.domain import strict_json
-from crossdock.domain.commands import CancelFulfillment, Intent, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import CallOffReturn, CancelFulfillment, ExpectReturn, Intent, Receipt, ReleaseFulfillment
 from crossdock.domain.connector import ConnectionContext, HttpAnswer, Known, LedgerDocument, PolledItem, PollResult, PriceQuestion, SnapshotPage, Translation, nothing_known
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
@@ -62,6 +62,10 @@ class ShipBobConnector:
             return self._release(intent)
         if isinstance(intent, CancelFulfillment):
             return self._cancel(intent)
+        if isinstance(intent, ExpectReturn):
+            return self._expect_return(intent)
+        if isinstance(intent, CallOffReturn):
+            return self._call_off_return(intent)
         raise ValueError(f"ShipBob cannot execute {intent.type}: the manifest names what it can")
 
     def look_up(self, intent: Intent) -> Receipt | None:
@@ -71,6 +75,11 @@ class ShipBobConnector:
         if isinstance(intent, CancelFulfillment):
             order = self._read(wire.Order, self._call("GET", f"/order/{_id(intent.external_id)}", writes=False))
             return Receipt(external_id=str(order.id), number=intent.part_id, found=True) if order.status == "Cancelled" else None
+        if isinstance(intent, ExpectReturn):
+            return self._return_by_reference(intent.return_id)
+        if isinstance(intent, CallOffReturn):
+            state = self._read(wire.MadeReturn, self._call("GET", f"/return/{_id(intent.external_id)}", writes=False)).status
+            return Receipt(external_id=intent.external_id, found=True) if state == "Cancelled" else None
         raise ValueError(f"ShipBob cannot execute {intent.type}: the manifest names what it can")
 
     def _release(self, intent: ReleaseFulfillment) -> Receipt:
@@ -93,6 +102,45 @@ class ShipBobConnector:
             raise mapping.too_late(intent, _refused(answer, "cancel").detail)
         return cancelled_before
 
+    def _expect_return(self, intent: ExpectReturn) -> Receipt:
+        """https://developer.shipbob.com: POST /return. ShipBob takes a reference once: a refusal may mean that it has this very return."""
+        body = mapping.return_to_wire(intent, self._inventory_ids({line.sku for line in intent.lines})).body()
+        answer = self._call("POST", "/return", body=body, writes=True, accept=(201, 422))
+        if answer.status == 201:
+            made = self._read(wire.MadeReturn, answer)
+            return Receipt(external_id=str(made.id), number=str(made.id))
+        existing = self._return_by_reference(intent.return_id)
+        if existing is None:
+            raise _refused(answer, "POST /return")
+        return existing
+
+    def _call_off_return(self, intent: CallOffReturn) -> Receipt:
+        answer = self._call("POST", f"/return/{_id(intent.external_id)}:cancel", writes=True, accept=(200, 400))
+        if answer.status == 200:
+            return Receipt(external_id=intent.external_id)
+        cancelled_before = self.look_up(intent)
+        if cancelled_before is None:
+            raise Rejected("VENDOR_REFUSED", f"ShipBob does not cancel return {intent.external_id}: its goods have come", remedy="settle what came with the customer")
+        return cancelled_before
+
+    def _return_by_reference(self, return_id: str) -> Receipt | None:
+        reference = mapping.return_reference(return_id)
+        page = self._read(wire.ReturnPage, self._call("GET", f"/return?{urlencode({'ReferenceIds': reference, 'Limit': PAGE})}", writes=False))
+        found = next((held for held in page.items if held.reference_id == reference), None)
+        return None if found is None else Receipt(external_id=str(found.id), number=str(found.id), found=True)
+
+    def _inventory_ids(self, wanted: set[str]) -> dict[str, int]:
+        """ShipBob's inventory id of each of these SKUs that it stocks."""
+        found: dict[str, int] = {}
+        target = f"/inventory-level?PageSize={PAGE}"
+        for _ in range(MAX_PAGES):
+            page = self._read(wire.StockedIds, self._call("GET", target, writes=False))
+            found |= {item.sku: item.inventory_id for item in page.items if item.sku in wanted and item.sku}
+            if page.next is None or wanted <= set(found):
+                return found
+            target = self._following(target, page.next)
+        raise ContractDrift("UNEXPECTED_ANSWER", f"ShipBob's stock list goes on after {MAX_PAGES} pages", remedy="look whether paging still works as documented")
+
     def _by_reference(self, reference: str) -> wire.Order | None:
         found = [_understood(wire.Order, value) for value in self._orders({"ReferenceIds": reference, "Limit": PAGE})]
         orders = [order for order in found if order.reference_id == reference]
@@ -106,6 +154,9 @@ class ShipBobConnector:
 
     def placed(self, external_id: str) -> PolledItem:
         raise ValueError(f"ShipBob is no storefront (asked for order {external_id}): the manifest names its queries")
+
+    def returned(self, external_id: str) -> PolledItem:
+        raise ValueError(f"ShipBob is no storefront (asked for return {external_id}): the manifest names its queries")
 
     def snapshot(self, resource: str, cursor: str | None) -> SnapshotPage:
         if resource != "stock":

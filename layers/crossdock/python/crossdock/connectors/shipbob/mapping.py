@@ -11,11 +11,12 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from crossdock.connectors.shipbob import wire
-from crossdock.domain.commands import CancelFulfillment, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import CancelFulfillment, ExpectReturn, Receipt, ReleaseFulfillment
 from crossdock.domain.connector import Occurrence, PolledItem, PollResult
 from crossdock.domain.errors import ContractDrift, CrossdockError, FieldProblem, Rejected
-from crossdock.domain.events import Fact, FulfillmentAcknowledged, FulfillmentRefused, ShipmentDelivered, ShipmentDispatched
+from crossdock.domain.events import Fact, FulfillmentAcknowledged, FulfillmentRefused, ReturnReceived, ShipmentDelivered, ShipmentDispatched
 from crossdock.domain.model import plain, rfc3339
+from crossdock.domain.return_ import Disposition, ReceivedLine, ReturnReceipt
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
 from crossdock.domain.stock import StockReading
 
@@ -49,6 +50,8 @@ def occurrences_from_wire(topic: str, value: object, connection: str) -> tuple[O
         return _order_without_shipments(wire.read(wire.Order, value))
     if topic == "poll.shipment":
         return _by_status(wire.read(wire.Shipment, value), connection)
+    if topic == "return.completed":
+        return (received_from_wire(wire.read(wire.ReturnOrder, value)),)
     if topic not in _EXPECTED:
         raise ContractDrift(
             "UNKNOWN_EVENT",
@@ -406,3 +409,61 @@ def readings_from_wire(page: wire.StockPage, as_of: datetime) -> list[StockReadi
         if item.sku
         for place in item.locations
     ]
+
+
+# ------------------------------------------------------------------ what comes back
+MAX_RETURN_REFERENCE = 50
+_GRADES: Mapping[str, Disposition] = {"Restock": Disposition.RESTOCK, "Quarantine": Disposition.REFURBISH, "Dispose": Disposition.SCRAP}
+"""ShipBob's return actions; what it calls Default is named in ``action_taken`` by what was done."""
+
+
+def return_reference(return_id: str) -> str:
+    """Our return id as ShipBob's reference (50 characters): a longer id keeps its head and a digest."""
+    if len(return_id) <= MAX_RETURN_REFERENCE:
+        return return_id
+    return f"{return_id[:37]}-{hashlib.sha256(return_id.encode()).hexdigest()[:12]}"
+
+
+def return_to_wire(intent: ExpectReturn, ids: Mapping[str, int]) -> wire.NewReturn:
+    """``ids``: ShipBob's inventory id by SKU. Raises ``Rejected`` for what ShipBob does not stock or counts in whole pieces only."""
+    try:
+        return wire.NewReturn.model_validate(
+            {
+                "reference_id": return_reference(intent.return_id),
+                "fulfillment_center": {"id": intent.location_code},
+                "inventory": [{"id": ids[line.sku], "quantity": line.quantity, "requested_action": "Default"} for line in intent.lines],
+            }
+        )
+    except (KeyError, ValidationError) as error:
+        missing = sorted(line.sku for line in intent.lines if line.sku not in ids)
+        fields = [FieldProblem(sku, "is not stocked at ShipBob") for sku in missing] if isinstance(error, KeyError) else wire.problems(error)
+        raise Rejected("VENDOR_REFUSED", "the return cannot be said in ShipBob's terms", remedy="correct the fields named, then retry", fields=fields) from error
+
+
+def received_from_wire(order: wire.ReturnOrder) -> Occurrence:
+    """A completed return: everything that came, graded. Raises ``ContractDrift`` for an action that is not known."""
+    if order.status != "Completed":
+        fields = [FieldProblem("status", "is not Completed")]
+        raise ContractDrift("UNKNOWN_STATUS", f"a completed return has the status {order.status!r}", remedy="compare with the vendor's contract", fields=fields)
+    if order.completed_date is None:
+        fields = [FieldProblem("completed_date", "is missing")]
+        raise Rejected("INVALID_BODY", "a completed return does not say when it was completed", remedy="look the return up in ShipBob", fields=fields)
+    lines = []
+    for place, item in enumerate(order.inventory):
+        for number, taken in ((number, taken) for number, taken in enumerate(item.action_taken or []) if taken.quantity_processed > 0):
+            grade = _GRADES.get(taken.action)
+            if grade is None:
+                fields = [FieldProblem(f"inventory.{place}.action_taken.{number}.action", "is not known")]
+                raise ContractDrift("UNKNOWN_STATUS", f"the action {taken.action!r} is not known", remedy="map it to what becomes of the goods", fields=fields)
+            if not item.sku:
+                raise Rejected("INVALID_BODY", "a returned item has no SKU", remedy="give the item a SKU in ShipBob", fields=[FieldProblem(f"inventory.{place}.sku", "is missing")])
+            lines.append(ReceivedLine(sku=item.sku, quantity=Decimal(taken.quantity_processed), disposition=grade))
+    receipt = ReturnReceipt(
+        receipt_id=f"shipbob-{order.id}",
+        return_reference=order.reference_id or str(order.id),
+        external_id=str(order.id),
+        lines=tuple(lines),
+        received_at=order.completed_date,
+        complete=True,
+    )
+    return Occurrence(ReturnReceived(receipt=receipt), order.completed_date)

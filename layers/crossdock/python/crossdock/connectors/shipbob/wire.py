@@ -129,6 +129,72 @@ class StockPage(Inbound):
     next: str | None = None
 
 
+class StockedId(Inbound):
+    inventory_id: Id
+    sku: Code | None = None
+
+
+class StockedIds(Inbound):
+    """Answer to ``GET /inventory-level``."""
+
+    items: list[StockedId]
+    next: str | None = None
+
+
+class ActionTaken(Inbound):
+    action: str
+    quantity_processed: Count
+
+
+class ReturnedItem(Inbound):
+    sku: Code | None = None
+    quantity: Count
+    action_taken: list[ActionTaken] | None = None
+
+
+class ReturnOrder(Inbound):
+    """Body of ``GET /return/{id}`` and of the return webhooks."""
+
+    id: Id
+    reference_id: Reference | None = None
+    status: str
+    completed_date: Moment | None = None
+    inventory: list[ReturnedItem]
+
+
+class MadeReturn(Inbound):
+    """Answer to ``POST /return`` and an item of ``GET /return``."""
+
+    id: Id
+    reference_id: Reference | None = None
+    status: str
+
+
+class ReturnPage(Inbound):
+    items: list[MadeReturn]
+
+
+class Facility(Outbound):
+    id: Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+class ReturnInventory(Outbound):
+    id: Annotated[int, Field(ge=1, le=2_147_483_647)]
+    quantity: Annotated[int, Field(ge=1, le=2_147_483_647)]
+    requested_action: Literal["Default", "Restock", "Quarantine", "Dispose"]
+
+
+class NewReturn(Outbound):
+    """Body of ``POST /return``."""
+
+    reference_id: Annotated[str, StringConstraints(min_length=1, max_length=50)]
+    fulfillment_center: Facility
+    inventory: Annotated[tuple[ReturnInventory, ...], Field(min_length=1)]
+
+    def body(self) -> bytes:
+        return self.model_dump_json(exclude_none=True).encode()
+
+
 class RecipientAddress(Outbound):
     address1: Annotated[str, StringConstraints(min_length=1)]
     address2: str | None = None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from crossdock.connectors.shopify import mapping, wire
 from crossdock.domain import strict_json
-from crossdock.domain.commands import CancelOrder, ConfirmShipment, Intent, PublishStock, Receipt
+from crossdock.domain.commands import ApproveReturn, CancelOrder, CloseReturn, ConfirmShipment, DeclineReturn, Intent, PublishStock, Receipt, RefundReturn
 from crossdock.domain.connector import (
     ChangedOrder,
     ConnectionContext,
@@ -31,7 +31,7 @@ from crossdock.domain.connector import (
 from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.events import Fact, OrderPlaced, OrderUpdated
+from crossdock.domain.events import Fact, OrderPlaced, OrderUpdated, ReturnAnnounced, ReturnRequested, ReturnWithdrawn
 from crossdock.domain.model import rfc3339
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
@@ -45,6 +45,11 @@ STOCK_PAGE = 100
 MOST_PAGES = 500
 STALE_TRIES = 3
 POLLED_ORDER = "poll.order"
+POLLED_RETURN = "poll.return"
+RETURN_TOPICS = frozenset({"returns/request", "returns/cancel", "returns/decline"})
+_APPROVED = frozenset({"OPEN", "CLOSED"})
+_DECLINED = frozenset({"DECLINED"})
+_CLOSED = frozenset({"CLOSED", "CANCELED"})
 OVERLAP = timedelta(minutes=5)
 """How much is read twice: clocks differ, and the search that finds changed orders lags behind."""
 HEAD_START = timedelta(seconds=30)
@@ -162,6 +167,62 @@ query CrossdockPriceList($first: Int!, $after: String) {
   shop { currencyCode }
   productVariants(first: $first, after: $after) { nodes { sku price } pageInfo { hasNextPage endCursor } }
 }"""
+RETURN = """
+query CrossdockReturn($id: ID!, $after: String) {
+  return(id: $id) {
+    id name status createdAt order { id }
+    exchangeLineItems(first: 1) { nodes { id } }
+    returnLineItems(first: 50, after: $after) {
+      nodes {
+        ... on ReturnLineItem {
+          quantity returnReason returnReasonNote customerNote
+          fulfillmentLineItem { lineItem { id sku variant { id } customAttributes { key value } } }
+        }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}"""
+RETURN_STATE = """
+query CrossdockReturnState($id: ID!) { return(id: $id) { id name status } }"""
+ORDER_FOR_RETURN = """
+query CrossdockOrderForReturn($id: ID!) {
+  order(id: $id) {
+    id
+    returns(first: 20) { nodes { id name status returnLineItems(first: 5) { nodes { returnReasonNote } } } }
+    fulfillments(first: 50) { status fulfillmentLineItems(first: 50) { nodes { id quantity lineItem { id } } } }
+  }
+}"""
+APPROVE_RETURN = """
+mutation CrossdockApproveReturn($input: ReturnApproveRequestInput!) {
+  returnApproveRequest(input: $input) { return { id name status } userErrors { code field message } }
+}"""
+CREATE_RETURN = """
+mutation CrossdockCreateReturn($input: ReturnInput!) {
+  returnCreate(returnInput: $input) { return { id name status } userErrors { code field message } }
+}"""
+DECLINE_RETURN = """
+mutation CrossdockDeclineReturn($input: ReturnDeclineRequestInput!) {
+  returnDeclineRequest(input: $input) { return { id name status } userErrors { code field message } }
+}"""
+CLOSE_RETURN = """
+mutation CrossdockCloseReturn($id: ID!) { returnClose(id: $id) { return { id name status } userErrors { code field message } } }"""
+CANCEL_RETURN = """
+mutation CrossdockCancelReturn($id: ID!) { returnCancel(id: $id) { return { id name status } userErrors { code field message } } }"""
+ORDER_TO_REFUND = """
+query CrossdockOrderToRefund($id: ID!) {
+  order(id: $id) {
+    id netPaymentSet { shopMoney { amount currencyCode } }
+    refunds(first: 100) { id note totalRefundedSet { shopMoney { amount currencyCode } } }
+    transactions(first: 100) { id kind status gateway amountSet { shopMoney { amount currencyCode } } }
+  }
+}"""
+REFUND = """
+mutation CrossdockRefund($input: RefundInput!, $key: String!) {
+  refundCreate(input: $input) @idempotent(key: $key) {
+    refund { id note totalRefundedSet { shopMoney { amount currencyCode } } } userErrors { field message }
+  }
+}"""
 ON_HAND = """
 query CrossdockOnHand($id: ID!, $first: Int!, $after: String) {
   location(id: $id) {
@@ -193,6 +254,11 @@ class ShopifyConnector:
         try:
             if topic == POLLED_ORDER:
                 return self._found_by_poll(wire.PolledOrder.model_validate(body))
+            if topic in RETURN_TOPICS:
+                return self._told_of_a_return(topic, wire.ToldReturn.model_validate(body), delivery.received_at)
+            if topic == POLLED_RETURN:
+                found = wire.PolledReturn.model_validate(body)
+                return _one(ReturnRequested.model_validate({"return": mapping.return_from_wire(found, connection=connection)}), found.createdAt)
             if topic == "orders/cancelled":
                 cancelled = wire.CancelledOrder.model_validate(body)
                 return _one(mapping.cancellation_from_wire(cancelled, connection=connection), cancelled.cancelled_at)
@@ -203,6 +269,15 @@ class ShopifyConnector:
         if topic == "orders/create":
             return _one(OrderPlaced(order=order), placed.created_at)
         return _one(OrderUpdated(order=order), placed.updated_at)
+
+    def _told_of_a_return(self, topic: str, told: wire.ToldReturn, received_at: datetime) -> Translation:
+        """The bodies carry no moment of their own."""
+        gid = told.admin_graphql_api_id
+        return_id = mapping.return_id_of(self._context.connection, gid)
+        if topic == "returns/request":
+            return _one(ReturnAnnounced(return_id=return_id, external_id=gid, announced_at=received_at), received_at)
+        reason = "declined in the storefront" if topic == "returns/decline" else "withdrawn in the storefront"
+        return _one(ReturnWithdrawn(return_id=return_id, reason=reason, withdrawn_at=received_at), received_at)
 
     def _found_by_poll(self, found: wire.PolledOrder) -> Translation:
         """What each webhook would have told: that it was placed, and how it stands. Whoever knows that already takes no notice."""
@@ -252,6 +327,19 @@ class ShopifyConnector:
         whole = self._whole_order(gid)
         return _polled(whole, gid, rfc3339(_understood(wire.ChangedOrder, whole, "order").updatedAt))
 
+    def returned(self, external_id: str) -> PolledItem:
+        gid = mapping.gid_of("Return", external_id)
+        whole: dict[str, Any] = self._known(self._ask(RETURN, {"id": gid, "after": None}).get("return"), gid)
+        page = _understood(wire.PolledPage, whole.get("returnLineItems"), "return.returnLineItems").pageInfo
+        for _ in _pages("the lines of a return"):
+            if not page.hasNextPage:
+                break
+            answer = self._known(self._ask(RETURN, {"id": gid, "after": page.endCursor}).get("return"), gid)
+            more = _understood(wire.PolledPage, answer.get("returnLineItems"), "return.returnLineItems")
+            whole["returnLineItems"]["nodes"] += more.nodes
+            page = more.pageInfo
+        return PolledItem(key=mapping.number_of(gid), topic=POLLED_RETURN, body=json.dumps(whole, separators=(",", ":"), default=str).encode())
+
     def _whole_order(self, gid: str) -> dict[str, Any]:
         whole: dict[str, Any] = self._known(self._ask(WHOLE_ORDER, {"id": gid, "after": None}).get("order"), gid)
         page = _understood(wire.PolledPage, whole.get("lineItems"), "order.lineItems").pageInfo
@@ -272,6 +360,21 @@ class ShopifyConnector:
             return self._cancel(intent)
         if isinstance(intent, PublishStock):
             return self._publish(intent)
+        if isinstance(intent, ApproveReturn):
+            return self._approve_return(intent)
+        if isinstance(intent, DeclineReturn):
+            given = {
+                "id": mapping.gid_of("Return", intent.external_id),
+                "declineReason": "OTHER",
+                "declineNote": intent.reason[:500],
+                "notifyCustomer": self._setting("notify_customer"),
+            }
+            return self._moved_return(DECLINE_RETURN, {"input": given}, "returnDeclineRequest", intent.external_id, _DECLINED)
+        if isinstance(intent, CloseReturn):
+            query, root = (CANCEL_RETURN, "returnCancel") if intent.called_off else (CLOSE_RETURN, "returnClose")
+            return self._moved_return(query, {"id": mapping.gid_of("Return", intent.external_id)}, root, intent.external_id, _CLOSED)
+        if isinstance(intent, RefundReturn):
+            return self._refund(intent)
         raise _unsupported(intent.type)
 
     def look_up(self, intent: Intent) -> Receipt | None:
@@ -289,7 +392,78 @@ class ShopifyConnector:
             item, level = self._available(intent)
             same = (level is None and mapping.sellable(intent.available) == 0) or (level is not None and _quantity(level.quantities) == mapping.sellable(intent.available))
             return Receipt(external_id=item, found=True) if same else None
+        if isinstance(intent, ApproveReturn):
+            return self._made_return(self._order_for_return(intent), intent) if intent.external_id is None else self._return_in(intent.external_id, _APPROVED)
+        if isinstance(intent, DeclineReturn | CloseReturn):
+            return self._return_in(intent.external_id, _DECLINED if isinstance(intent, DeclineReturn) else _CLOSED)
+        if isinstance(intent, RefundReturn):
+            return _refund_of(intent, self._order_to_refund(intent))
         raise _unsupported(intent.type)
+
+    # ------------------------------------------------------------------------------------------------ what comes back
+    def _approve_return(self, intent: ApproveReturn) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/returnApproveRequest, or returnCreate for one asked for elsewhere."""
+        if intent.external_id is not None:
+            given = {"id": mapping.gid_of("Return", intent.external_id), "notifyCustomer": self._setting("notify_customer")}
+            return self._moved_return(APPROVE_RETURN, {"input": given}, "returnApproveRequest", intent.external_id, _APPROVED)
+        order = self._order_for_return(intent)
+        made = self._made_return(order, intent)
+        if made is not None:
+            return made
+        given = mapping.return_to_wire(intent, order.fulfillments, notify_customer=self._setting("notify_customer"))
+        answer = self._mutate(CREATE_RETURN, {"input": given}, "returnCreate", wire.ReturnAnswer)
+        _refuse(answer.userErrors, "returnCreate")
+        if answer.return_ is None:
+            raise ContractDrift("UNEXPECTED_ANSWER", "returnCreate answered neither a return nor an error")
+        return Receipt(external_id=answer.return_.id, number=answer.return_.name)
+
+    def _order_for_return(self, intent: ApproveReturn) -> wire.OrderForReturn:
+        gid = mapping.gid_of("Order", intent.order_external_id)
+        return _understood(wire.OrderForReturn, self._known(self._ask(ORDER_FOR_RETURN, {"id": gid}).get("order"), gid), "order")
+
+    def _made_return(self, order: wire.OrderForReturn, intent: ApproveReturn) -> Receipt | None:
+        """Shopify keeps no reference of ours on a return: ours stands at the beginning of each line's note."""
+        for held in order.returns.nodes:
+            if any(f"{line.returnReasonNote} ".startswith(f"{intent.return_id} ") for line in held.returnLineItems.nodes):
+                return Receipt(external_id=held.id, number=held.name, found=True)
+        return None
+
+    def _moved_return(self, query: str, variables: dict[str, Any], root: str, external_id: str, wanted: frozenset[str]) -> Receipt:
+        answer = self._mutate(query, variables, root, wire.ReturnAnswer)
+        if answer.userErrors:
+            there = self._return_in(external_id, wanted)
+            if there is None:
+                _refuse(answer.userErrors, root)
+            else:
+                return there
+        if answer.return_ is None:
+            raise ContractDrift("UNEXPECTED_ANSWER", f"{root} answered neither a return nor an error")
+        return Receipt(external_id=answer.return_.id, number=answer.return_.name)
+
+    def _return_in(self, external_id: str, wanted: frozenset[str]) -> Receipt | None:
+        gid = mapping.gid_of("Return", external_id)
+        state = _understood(wire.ReturnState, self._known(self._ask(RETURN_STATE, {"id": gid}).get("return"), gid), "return")
+        return Receipt(external_id=state.id, number=state.name, found=True) if state.status in wanted else None
+
+    def _order_to_refund(self, intent: RefundReturn) -> wire.OrderToRefund:
+        gid = mapping.gid_of("Order", intent.order_external_id)
+        return _understood(wire.OrderToRefund, self._known(self._ask(ORDER_TO_REFUND, {"id": gid}).get("order"), gid), "order")
+
+    def _refund(self, intent: RefundReturn) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/refundCreate: of an order on account nothing was paid here, so only its lines are given back."""
+        order = self._order_to_refund(intent)
+        made = _refund_of(intent, order)
+        if made is not None:
+            return made
+        given = mapping.refund_to_wire(intent, order, notify_customer=self._setting("notify_customer"))
+        if not given["refundLineItems"] and not given["transactions"]:
+            return Receipt(external_id=order.id, total=Money.zero(intent.amount.currency))
+        key = str(uuid.uuid5(_KEY_SPACE, f"{self._context.tenant}|{self._context.connection}|refund|{intent.return_id}"))
+        answer = self._mutate(REFUND, {"input": given, "key": key}, "refundCreate", wire.RefundAnswer)
+        _refuse(answer.userErrors, "refundCreate")
+        if answer.refund is None:
+            raise ContractDrift("UNEXPECTED_ANSWER", "refundCreate answered neither a refund nor an error")
+        return _refunded(answer.refund, found=False)
 
     def _confirm(self, intent: ConfirmShipment) -> Receipt:
         """https://shopify.dev/docs/api/admin-graphql/latest/mutations/fulfillmentCreate
@@ -540,6 +714,15 @@ class ShopifyConnector:
                 remedy=f"check base_url and that API version {self.manifest.api_version} is still served",
             )
         return _data(answer.body, writes=writes)
+
+
+def _refund_of(intent: RefundReturn, order: wire.OrderToRefund) -> Receipt | None:
+    return next((_refunded(refund, found=True) for refund in order.refunds if refund.note == intent.return_id), None)
+
+
+def _refunded(refund: wire.MadeRefund, *, found: bool) -> Receipt:
+    given = refund.totalRefundedSet.shopMoney
+    return Receipt(external_id=refund.id, total=Money.of(given.amount, given.currencyCode), found=found)
 
 
 def _polled_key(gid: str, version: str) -> str:

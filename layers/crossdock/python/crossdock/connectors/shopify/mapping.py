@@ -11,19 +11,21 @@ Rules, each once:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from crossdock.connectors.shopify import wire
 from crossdock.domain.address import Address
+from crossdock.domain.commands import ApproveReturn, RefundReturn
 from crossdock.domain.customer import Customer
 from crossdock.domain.errors import FieldProblem, Rejected
 from crossdock.domain.events import OrderCancelled
 from crossdock.domain.key import key_part
-from crossdock.domain.model import rfc3339
+from crossdock.domain.model import plain, rfc3339
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
 from crossdock.domain.quantity import Quantity
+from crossdock.domain.return_ import Return, ReturnLine
 from crossdock.domain.shipment import Shipment
 
 PIECES = "EA"
@@ -269,12 +271,15 @@ def _shipping_method(order: wire.Order) -> str:
     return ", ".join(line.title for line in order.shipping_lines if line.title and not line.is_removed)[:1000]
 
 
+def _coded(sku: str | None, variant: str | int | None) -> str | None:
+    found = (sku or "").strip()
+    return found or (None if variant is None else f"variant-{variant}")
+
+
 def _sku(line: wire.LineItem, index: int) -> str:
-    sku = (line.sku or "").strip()
-    if sku:
-        return sku
-    if line.variant_id is not None:
-        return f"variant-{line.variant_id}"
+    code = _coded(line.sku, line.variant_id)
+    if code is not None:
+        return code
     raise Rejected(
         "INVALID_BODY",
         f"line {index + 1} ({line.title or line.name or 'untitled'}) has neither SKU nor variant",
@@ -284,14 +289,49 @@ def _sku(line: wire.LineItem, index: int) -> str:
 
 
 def _unit(line: wire.LineItem, index: int) -> str:
-    for given in line.properties:
-        if given.name.strip().lower() in UNIT_PROPERTIES and given.value not in (None, ""):
-            unit = str(given.value).strip().upper()
+    return _unit_of(((given.name, given.value) for given in line.properties), f"line_items.{index}.properties")
+
+
+def _unit_of(pairs: Iterable[tuple[str, object]], place: str) -> str:
+    """The unit that a line's own properties name; pieces when they name none."""
+    for name, value in pairs:
+        if name.strip().lower() in UNIT_PROPERTIES and value not in (None, ""):
+            unit = str(value).strip().upper()
             if not _UNIT.match(unit):
-                problem = FieldProblem(f"line_items.{index}.properties", f"{given.name} is no unit code: {given.value!r}")
-                raise Rejected("INVALID_BODY", f"line {index + 1}: {given.value!r} is no unit code", remedy="use letters and digits, at most 10", fields=[problem])
+                problem = FieldProblem(place, f"{name} is no unit code: {value!r}")
+                raise Rejected("INVALID_BODY", f"{value!r} is no unit code", remedy="use letters and digits, at most 10", fields=[problem])
             return unit
     return PIECES
+
+
+def return_id_of(connection: str, gid: str) -> str:
+    return key_part(f"RMA-{connection}-{number_of(gid)}")
+
+
+def return_from_wire(found: wire.PolledReturn, *, connection: str) -> Return:
+    """The return with Shopify's own SKUs; each line under the id its order line has here."""
+    lines = []
+    for index, line in enumerate(found.returnLineItems.nodes):
+        item, place = line.fulfillmentLineItem.lineItem, f"returnLineItems.nodes.{index}.fulfillmentLineItem.lineItem"
+        words = "; ".join(word.strip() for word in (line.returnReason, line.returnReasonNote, line.customerNote or "") if word.strip())
+        lines.append(
+            ReturnLine(
+                sku=_coded(item.sku, None if item.variant is None else number_of(item.variant.id)) or number_of(item.id),
+                quantity=Quantity.of(line.quantity, _unit_of(((pair.key, pair.value) for pair in item.customAttributes), f"{place}.customAttributes")),
+                line_id=number_of(item.id),
+                reason=words[:1000],
+            )
+        )
+    return Return(
+        return_id=return_id_of(connection, found.id),
+        connection=connection,
+        external_id=found.id,
+        number=found.name,
+        order_id=order_id_of(connection, found.order.id),
+        requested_at=found.createdAt,
+        lines=tuple(lines),
+        needs_person="something else is wanted in exchange: agree it with the customer" if found.exchangeLineItems.nodes else "",
+    )
 
 
 # ------------------------------------------------------------------------------------------------ to Shopify
@@ -389,3 +429,45 @@ def sellable(available: Decimal) -> int:
 def stock_to_wire(*, item: str, location: str, quantity: int, change_from: int, reference: str) -> wire.InventorySetQuantitiesInput:
     entry = wire.InventoryQuantityInput(inventoryItemId=item, locationId=location, quantity=quantity, changeFromQuantity=change_from)
     return wire.InventorySetQuantitiesInput(name="available", reason="correction", referenceDocumentUri=reference, quantities=[entry])
+
+
+# ------------------------------------------------------------------------------------------------ returns, to Shopify
+NOTE_LENGTH = 255
+
+
+def return_to_wire(intent: ApproveReturn, fulfillments: Sequence[wire.SentFulfillment], *, notify_customer: bool) -> dict[str, object]:
+    """``ReturnInput`` with each line taken from what left. Raises ``Rejected`` when less has left in Shopify than is to come back."""
+    lines = []
+    for item in intent.lines:
+        left = int(item.quantity)
+        for sent in (sent for made in fulfillments if made.status == "SUCCESS" for sent in made.fulfillmentLineItems.nodes):
+            taken = min(left, sent.quantity) if number_of(sent.lineItem.id) == number_of(item.external_line_id) else 0
+            if taken > 0:
+                note = f"{intent.return_id} {item.reason}".strip()[:NOTE_LENGTH]
+                lines.append({"fulfillmentLineItemId": sent.id, "quantity": taken, "returnReason": "OTHER", "returnReasonNote": note})
+                left -= taken
+        if left > 0:
+            raise Rejected(
+                "VENDOR_REFUSED",
+                f"{left} of line {item.external_line_id} to come back are not fulfilled in Shopify",
+                remedy="look whether the shipment is confirmed there, then retry",
+                fields=[FieldProblem("lines", "more than was fulfilled")],
+            )
+    return {"orderId": gid_of("Order", intent.order_external_id), "returnLineItems": lines, "notifyCustomer": notify_customer}
+
+
+def refund_to_wire(intent: RefundReturn, order: wire.OrderToRefund, *, notify_customer: bool) -> dict[str, object]:
+    """``RefundInput``: the lines, and at most what was paid there, spread over the payments."""
+    paid = Decimal(order.netPaymentSet.shopMoney.amount)
+    left = min(intent.amount.amount, paid)
+    transactions = []
+    for payment in order.transactions:
+        share = min(left, payment.amountSet.shopMoney.amount)
+        if payment.kind in ("SALE", "CAPTURE") and payment.status == "SUCCESS" and share > 0:
+            transactions.append({"orderId": order.id, "parentId": payment.id, "gateway": payment.gateway or "manual", "kind": "REFUND", "amount": plain(share)})
+            left -= share
+    lines: list[dict[str, object]] = []
+    for item in intent.lines:
+        back = {"restockType": "NO_RESTOCK"} if item.location_code is None else {"restockType": "RETURN", "locationId": gid_of("Location", item.location_code)}
+        lines.append({"lineItemId": gid_of("LineItem", item.external_line_id), "quantity": int(item.quantity), **back})
+    return {"orderId": order.id, "note": intent.return_id, "notify": notify_customer, "refundLineItems": lines, "transactions": transactions}

@@ -265,6 +265,15 @@ class PolledLine(Inbound):
     customAttributes: list[Attribute] = Field(default_factory=list)
 
 
+class PolledCode(Inbound):
+    """What of an order line says what it is and how it is counted."""
+
+    id: LineItemGid
+    sku: Annotated[str, StringConstraints(max_length=120)] | None = None
+    variant: GivenId | None = None
+    customAttributes: list[Attribute] = Field(default_factory=list)
+
+
 class PolledShippingLine(Inbound):
     title: str | None = None
     code: str | None = None
@@ -550,3 +559,139 @@ class OrderCancelRefundMethodInput(Outbound):
 
 CancellationState.model_rebuild()
 OrderCancelArguments.model_rebuild()
+
+
+# ------------------------------------------------------------------------------------------------ what comes back
+ReturnGid = Annotated[str, StringConstraints(pattern=r"^gid://shopify/Return/\d{1,20}$")]
+ReturnStatus = Literal["CANCELED", "CLOSED", "DECLINED", "OPEN", "REQUESTED"]
+
+
+class ToldReturn(Inbound):
+    """The body of ``returns/request``, ``returns/cancel`` and ``returns/decline``: it names no lines."""
+
+    admin_graphql_api_id: ReturnGid
+
+
+class ReturnedFrom(Inbound):
+    lineItem: PolledCode
+
+
+class ReturnedLine(Inbound):
+    quantity: Annotated[int, Field(gt=0, lt=10**9, strict=True)]
+    returnReason: Annotated[str, StringConstraints(max_length=60)]
+    returnReasonNote: Annotated[str, StringConstraints(max_length=1000)] = ""
+    customerNote: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    fulfillmentLineItem: ReturnedFrom
+
+
+class ReturnedLines(Inbound):
+    nodes: Annotated[list[ReturnedLine], Field(min_length=1, max_length=200)]
+
+
+class Identities(Inbound):
+    nodes: list[Identified] = Field(default_factory=list)
+
+
+class OrderOfReturn(Inbound):
+    id: OrderGid
+
+
+class PolledReturn(Inbound):
+    """A return as the Admin API tells it, with its lines."""
+
+    id: ReturnGid
+    name: Annotated[Line, StringConstraints(min_length=1)]
+    status: ReturnStatus
+    createdAt: Instant
+    order: OrderOfReturn
+    returnLineItems: ReturnedLines
+    exchangeLineItems: Identities = Identities()
+
+
+class ReturnState(Inbound):
+    id: ReturnGid
+    name: str
+    status: ReturnStatus
+
+
+class ReturnAnswer(Inbound):
+    """Of every mutation of a return."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True, populate_by_name=True)
+
+    return_: ReturnState | None = Field(default=None, alias="return")
+    userErrors: list[UserError]
+
+
+class NotedLine(Inbound):
+    returnReasonNote: str = ""
+
+
+class NotedLines(Inbound):
+    nodes: list[NotedLine]
+
+
+class NotedReturn(ReturnState):
+    returnLineItems: NotedLines
+
+
+class NotedReturns(Inbound):
+    nodes: list[NotedReturn]
+
+
+class SentLine(Inbound):
+    """A line of a fulfillment: what of an order line left with it."""
+
+    id: str
+    quantity: int
+    lineItem: Identified
+
+
+class SentLines(Inbound):
+    nodes: list[SentLine]
+
+
+class SentFulfillment(Inbound):
+    status: str
+    fulfillmentLineItems: SentLines
+
+
+class OrderForReturn(Inbound):
+    id: OrderGid
+    returns: NotedReturns
+    fulfillments: list[SentFulfillment]
+
+
+class PaidAmount(Inbound):
+    amount: Amount
+    currencyCode: CurrencyCode
+
+
+class PaidBag(Inbound):
+    shopMoney: PaidAmount
+
+
+class MadeRefund(Inbound):
+    id: str
+    note: str | None = None
+    totalRefundedSet: PaidBag
+
+
+class Payment(Inbound):
+    id: str
+    kind: str
+    status: str
+    gateway: str | None = None
+    amountSet: PaidBag
+
+
+class OrderToRefund(Inbound):
+    id: OrderGid
+    netPaymentSet: PaidBag
+    refunds: list[MadeRefund]
+    transactions: list[Payment]
+
+
+class RefundAnswer(Inbound):
+    refund: MadeRefund | None = None
+    userErrors: list[UserError]
