@@ -7,7 +7,7 @@ from typing import Any
 
 from local.simulators.shopify import fulfilling
 from local.simulators.shopify.contract import MAX_NOTE, MAX_STAFF_NOTE, MAX_TAG_LENGTH, MAX_TAGS
-from local.simulators.shopify.figures import amount, cents, gid, gid_parts, money_set
+from local.simulators.shopify.figures import amount, cents, fulfillment_line_gid, gid, gid_parts, money_set
 from local.simulators.shopify.ordering import record_transaction, save
 from local.simulators.shopify.refusal import refuse
 from local.simulators.shopify.shop import Document, Shop
@@ -130,8 +130,16 @@ def create_return(shop: Shop, given: dict[str, Any]) -> Document:
         raise refuse("Order does not exist.", "returnInput", "orderId", code="NOT_FOUND")
     chosen = []
     for index, entry in enumerate(given["returnLineItems"]):
-        found = gid_parts(entry["fulfillmentLineItemId"])
-        line = next((item for item in order["line_items"] if found and item["id"] == found[1]), None)
+        left = next(
+            (
+                sent["id"]
+                for made in shop.of_order(order["id"], "fulfillments", shop.fulfillments)
+                for sent in made["line_items"]
+                if made["status"] == "success" and fulfillment_line_gid(made, sent) == entry["fulfillmentLineItemId"]
+            ),
+            None,
+        )
+        line = next((item for item in order["line_items"] if item["id"] == left), None)
         if line is None:
             raise refuse("Fulfillment line item does not exist.", "returnInput", "returnLineItems", str(index), "fulfillmentLineItemId", code="NOT_FOUND")
         if not 0 < entry["quantity"] <= _returnable(shop, order, line):

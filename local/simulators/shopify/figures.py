@@ -46,3 +46,8 @@ def gid_parts(text: str) -> tuple[str, int] | None:
     """Kind and number of a global id; None when it is none."""
     found = _GID.match(text)
     return (found[1], int(found[2])) if found else None
+
+
+def fulfillment_line_gid(fulfillment: dict[str, Any], line: dict[str, Any]) -> str:
+    """One id for each line of each fulfillment: an order line may leave in several."""
+    return gid("FulfillmentLineItem", f"{fulfillment['id'] % 10**9}{line['id'] % 10**9:09}")

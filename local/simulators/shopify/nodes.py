@@ -15,7 +15,7 @@ from graphql import GraphQLError
 
 from local.simulators.shopify.aftersales import tags_of
 from local.simulators.shopify.contract import MAX_PAGE, READABLE_QUANTITY_NAMES
-from local.simulators.shopify.figures import gid, gid_parts, graph_time, money_set
+from local.simulators.shopify.figures import fulfillment_line_gid, gid, gid_parts, graph_time, money_set
 from local.simulators.shopify.search import Fields, matcher
 from local.simulators.shopify.shop import Document, Shop, on_hand
 
@@ -715,7 +715,7 @@ class Nodes:
         item = next(entry for entry in order["line_items"] if entry["id"] == line["id"])
         return {
             "__typename": "FulfillmentLineItem",
-            "id": gid("FulfillmentLineItem", f"{fulfillment['id'] % 10**9}{line['id'] % 10**9:09}"),
+            "id": fulfillment_line_gid(fulfillment, line),
             "quantity": line["quantity"],
             "lineItem": lambda: self.line(order, item),
             "originalTotalSet": bag(Decimal(line["price"]) * line["quantity"], order["currency"]),
