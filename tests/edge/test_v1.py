@@ -13,6 +13,9 @@ import pytest
 from crossdock import openapi, v1
 from crossdock.domain.errors import Rejected
 from crossdock.domain.order_record import BookedLine, BookedShipment, OrderStatus
+from crossdock.domain.quantity import Quantity
+from crossdock.domain.return_ import Return, ReturnLine
+from crossdock.domain.return_record import ReturnRecord, ReturnStatus
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
 from tests.functions.tenant import ORDER_ID, Tenant, event
 
@@ -415,3 +418,87 @@ def test_an_error_without_a_place_of_its_own_is_the_callers(tenant: Tenant, monk
 
     monkeypatch.setattr("crossdock.v1.receive.submit", refuse)
     assert submit(tenant)[0] == 400
+
+
+# ------------------------------------------------------------------ what comes back, and who buys
+
+RETURN: dict[str, Any] = {"external_id": "r-1", "order_id": ORDER_ID, "lines": [{"sku": "AC-BRG-6204", "quantity": "2", "reason": "too many"}]}
+RMA = "RMA-direct-r-1"
+
+
+def post(tenant: Tenant, path: str, body: Any, *, key: str = "k-r") -> Answer:
+    return call(tenant, "POST", path, body, headers={"Idempotency-Key": key})
+
+
+def a_return(tenant: Tenant) -> None:
+    now = tenant.services.clock.now()
+    asked = Return(
+        return_id=RMA,
+        connection="direct",
+        external_id="r-1",
+        number="r-1",
+        order_id=ORDER_ID,
+        requested_at=now,
+        lines=(ReturnLine(sku="AC-BRG-6204", quantity=Quantity.of(2, "EA")),),
+    )
+    record = ReturnRecord(return_id=RMA, status=ReturnStatus.REQUESTED, request=asked, order_id=ORDER_ID, source="direct", storefront="storefront", accepted_at=now, updated_at=now)
+    assert tenant.services.returns.add(record)
+
+
+def test_a_return_is_taken_once_and_named(tenant: Tenant) -> None:
+    tenant.reserve()
+
+    status, found, headers = post(tenant, "returns", RETURN)
+
+    assert (status, found["return_id"], headers["Location"]) == (202, RMA, f"/v1/returns/{RMA}")
+    assert post(tenant, "returns", RETURN)[1] == found
+    assert post(tenant, "returns", {**RETURN, "note": "another"})[0] == 409
+
+
+def test_a_return_names_every_field_that_is_not_known(tenant: Tenant) -> None:
+    wrong = {
+        **RETURN,
+        "order_id": "nothing",
+        "lines": [{"sku": "NO", "quantity": 1, "unit": "XX"}],
+        "exchange": [{"sku": "NEITHER", "quantity": 1, "unit_price": 1}],
+        "currency": "USD",
+    }
+
+    status, problem, _ = post(tenant, "returns", wrong)
+
+    assert (status, paths(problem)) == (422, ["lines.0.sku", "lines.0.unit", "exchange.0.sku", "order_id"])
+    assert post(tenant, "returns", "")[0] == 400
+    assert call(tenant, "POST", "returns", RETURN)[0] == 400, "without an Idempotency-Key nothing is taken"
+    assert post(tenant, "returns", {"lines": []})[0] == 400
+
+
+def test_returns_are_listed_and_shown_with_what_happened(tenant: Tenant) -> None:
+    a_return(tenant)
+    tenant.services.audit.append(RMA, actor="direct", action="ReturnRequested", summary="asked", at=tenant.services.clock.now())
+
+    assert [each["return_id"] for each in call(tenant, "GET", "returns")[1]["returns"]] == [RMA]
+    assert call(tenant, "GET", "returns", query={"status": "closed"})[1]["returns"] == []
+    status, found, _ = call(tenant, "GET", f"returns/{RMA}")
+    assert (status, found["status"], found["entries"][0]["action"], found["chain"]["whole"]) == (200, "requested", "ReturnRequested", True)
+    assert call(tenant, "GET", "returns/RMA-other")[0] == 404
+
+
+def test_a_receipt_is_taken_for_a_return_that_is_there(tenant: Tenant) -> None:
+    came = {"receipt_id": "dock-1", "lines": [{"sku": "AC-BRG-6204", "quantity": "2", "disposition": "restock"}]}
+    assert post(tenant, f"returns/{RMA}/receipts", came)[0] == 404
+    a_return(tenant)
+
+    assert post(tenant, f"returns/{RMA}/receipts", came)[0] == 202
+
+    status, problem, _ = post(tenant, f"returns/{RMA}/receipts", {**came, "lines": [{"sku": "AC-BRG-6204", "quantity": "2", "disposition": "eaten"}]}, key="k-2")
+    assert (status, paths(problem)) == (400, ["receipt.lines.0.disposition"])
+    assert post(tenant, f"returns/{RMA}/receipts", "", key="k-3")[0] == 400
+    assert post(tenant, f"returns/{RMA}/receipts", '{"receipt_id": "x"}, "return_id": "RMA-direct-other"', key="k-4")[0] == 400, "a body cannot address another return"
+    assert call(tenant, "POST", f"returns/{RMA}/receipts", came)[0] == 400
+
+
+def test_a_customer_is_shown_with_its_names_and_where_it_is_missing(tenant: Tenant) -> None:
+    status, found, _ = call(tenant, "GET", "customers/C10040")
+
+    assert (status, found["known_as"], found["missing_in"], found["status"]) == (200, {"direct": ["C10040"]}, ["storefront"], "partial")
+    assert call(tenant, "GET", "customers/C99999")[0] == 404

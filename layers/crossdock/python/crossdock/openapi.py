@@ -140,6 +140,16 @@ def _schemas() -> dict[str, Any]:
                 _object(["connection", "location", "available"], connection=_STRING, location=_STRING, available=_DECIMAL, told=_nullable(_DECIMAL)),
             ),
         ),
+        "Customer": _object(
+            ["account", "known_as", "missing_in", "status"],
+            account=_STRING,
+            known_as={"type": "object", "additionalProperties": _list(_STRING), "description": "each connection's names of the account"},
+            default_of=_list(_STRING),
+            erp=_nullable(_object(["account", "balance", "blocked"], account=_STRING, limit=_MONEY, balance=_MONEY, blocked={"type": "boolean"})),
+            erp_as_of=_nullable(_TIME),
+            missing_in=_list(_STRING),
+            status={"enum": ["usable", "partial", "not_yet_checked"]},
+        ),
         "Exception": _object(
             ["exception_id", "code", "category", "status", "detail", "owner", "opened_at", "due_at"],
             exception_id=_STRING,
@@ -190,7 +200,7 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
     limit = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments, returns and exceptions of one tenant."},
+        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments, returns, customers and exceptions of one tenant."},
         "servers": [{"url": "/v1"}],
         "security": [{"key": []}],
         "paths": {
@@ -241,6 +251,7 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
                     "responses": _answers("ReturnAccepted", status="202", extra=("400", "404", "409", "413", "422")),
                 }
             },
+            "/customers/{id}": {"get": {"operationId": "getCustomer", "parameters": [_in_path("id")], "responses": _answers("Customer", extra=("404",))}},
             "/exceptions": {
                 "get": {
                     "operationId": "listExceptions",

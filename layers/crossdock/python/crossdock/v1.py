@@ -16,7 +16,7 @@ from crossdock.domain.events import OrderPlaced, ReturnRequested, StockAdjusted,
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderStatus
 from crossdock.domain.return_record import ReturnStatus
-from crossdock.flows import receive, views
+from crossdock.flows import customers, receive, views
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
 
@@ -273,6 +273,11 @@ def _get_shipment(call: Call, services: Services, shipment_id: str) -> Answer:
     return call.ok(found) if found else call.missing(f"shipment {shipment_id}")
 
 
+def _get_customer(call: Call, services: Services, account: str) -> Answer:
+    found = customers.shown(account, services)
+    return call.ok(found) if found else call.missing(f"customer {account}")
+
+
 def _list_exceptions(call: Call, services: Services) -> Answer:
     closed = call.one_of("status", ["open", "resolved"]) == "resolved"
     return call.ok({"exceptions": [views.exception(record) for record in services.exceptions.listed(closed=closed, limit=call.limit())]})
@@ -304,6 +309,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("POST", re.compile(r"^/returns$"), _submit_return),
     ("GET", re.compile(rf"^/returns/{_ID}$"), _get_return),
     ("POST", re.compile(rf"^/returns/{_ID}/receipts$"), _receive_return),
+    ("GET", re.compile(rf"^/customers/{_ID}$"), _get_customer),
     ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
     ("GET", re.compile(r"^/health$"), _health),
     ("GET", re.compile(r"^/openapi\.json$"), _openapi),

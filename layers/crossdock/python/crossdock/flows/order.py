@@ -20,7 +20,7 @@ from crossdock.domain.shipment import Fulfillment
 from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
 from crossdock.domain.waiting import Step
-from crossdock.flows import allocate, circuit, progress, raise_exception, stock
+from crossdock.flows import allocate, circuit, customers, progress, raise_exception, stock
 from crossdock.flows.services import Services
 
 Outcome = dict[str, object]
@@ -130,6 +130,7 @@ def check_credit(order_id: str, services: Services) -> Outcome:
     account = record.account or record.placed.customer.account or ""
     erp = services.spec.erp
     standing = circuit.asked_now(erp, lambda: services.connectors.connector(erp).credit(account), services)
+    customers.heard(account, standing, services)
     hold = not_approved(credit_hold(record.placed, standing, account), record.approvals)
     return PASSED if hold is None else _held(hold)
 

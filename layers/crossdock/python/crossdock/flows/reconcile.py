@@ -32,6 +32,7 @@ from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockLevel, StockReading
 from crossdock.flows import circuit, progress, raise_exception, stock
+from crossdock.flows import customers as known_customers
 from crossdock.flows.commands_of import intent_of, line_key
 from crossdock.flows.receive import safe_id
 from crossdock.flows.services import Services
@@ -352,7 +353,9 @@ def customers(connection: str, cursor: str | None, services: Services, report: R
     connector = services.connectors.connector(connection)
     for account in behind[:AT_ONCE]:
         difference = None
-        if circuit.asked(connection, lambda account=account: connector.credit(account), services) is None:  # type: ignore[misc]
+        standing = circuit.asked(connection, lambda account=account: connector.credit(account), services)  # type: ignore[misc]
+        known_customers.heard(account, standing, services)
+        if standing is None:
             owner = services.spec.systems_of_record.get("customers", connection)
             difference = Difference(
                 "CUSTOMER_DRIFT", account, owner, connection, f"account {account} is not in {connection}; orders are booked to it", "deleted or renumbered there", None, None
