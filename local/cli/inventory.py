@@ -7,15 +7,21 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
+from pydantic import ValidationError
 
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.model import rfc3339
 from crossdock.domain.stage import QueueName
+from crossdock.domain.tenant import Routing
 from crossdock.flows import reconcile as reconciliation
+from crossdock.flows import simulate as simulation
 from crossdock.flows import views
 from local.cli.options import NotOk, UsageProblem, on_stack
 from local.cli.rendering import Screen
@@ -173,3 +179,102 @@ def _teller(screen: Screen) -> Callable[[str], None]:
             screen.say(text)
 
     return tell
+
+
+@app.command("simulate")
+@on_stack
+def simulate(
+    stack: Stack,
+    screen: Screen,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", exists=True, dir_okay=False, help="YAML: name of a variant to what it changes in `routing` (as in the tenant file).")
+    ] = None,
+    orders: Annotated[int, typer.Option("--orders", min=1, max=100_000, help="So many of the newest orders.")] = 1000,
+    part_cost: Annotated[str, typer.Option("--part-cost", help="What shipping one part costs, in the tenant's currency.")] = "8.00",
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draws the comparison into this SVG file.")] = None,
+) -> None:
+    """What other routing rules would have made of the orders that came: fill rate, splits, unfillable, promised date met, freight. Changes nothing."""
+    variants = {"as it is": stack.spec.routing, **(_variants(rules, stack.spec.routing) if rules else _usual_variants(stack.spec.routing))}
+    records = simulation.recorded(stack.services, orders)
+    if not records:
+        raise NotOk("there are no orders yet: nothing to simulate")
+    before = simulation.stock_before(records, stack.services)
+    results = []
+    for name, routing in variants.items():
+        screen.say(f"{name}: {len(records)} order(s)")
+        results.append(simulation.simulate(name, routing, records, before, stack.spec, stack.services, part_cost=_amount(part_cost)))
+    if plot is not None:
+        plot.write_text(bars(results), encoding="utf-8")
+        screen.say(f"drawn into {plot}")
+    screen.show({"orders": len(records), "variants": [result.as_json() for result in results]}, lambda: _draw_variants(screen, results))
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation as error:
+        raise UsageProblem(f"--part-cost: {text!r} is no amount") from error
+    if not amount.is_finite() or amount < 0:
+        raise UsageProblem("--part-cost must not be negative")
+    return amount
+
+
+def _variants(path: Path, routing: Routing) -> dict[str, Routing]:
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(given, dict) or not all(isinstance(changes, dict) for changes in given.values()):
+            raise UsageProblem(f"{path}: must be names of variants, each with what it changes in `routing`")
+        return {str(name): Routing.model_validate({**routing.model_dump(), **changes}) for name, changes in given.items()}
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UsageProblem(f"{path}: {error}") from error
+
+
+def _usual_variants(routing: Routing) -> dict[str, Routing]:
+    """What one asks first."""
+    turned = tuple(rule.model_copy(update={"locations": tuple(reversed(rule.locations))}) for rule in routing.rules)
+    return {
+        "never split" if routing.split else "split": routing.model_copy(update={"split": not routing.split}),
+        "two parts at most": routing.model_copy(update={"max_parts": 2}),
+        "locations in reverse": routing.model_copy(update={"rules": turned}),
+    }
+
+
+def _draw_variants(screen: Screen, results: list[simulation.Simulated]) -> None:
+    rows = []
+    for result in results:
+        told = result.as_json()
+        rate = result.filled / result.orders
+        rows.append(
+            (
+                result.variant,
+                f"{told['fill_rate_percent']} % {'█' * round(rate * 20)}",
+                f"{told['unit_fill_rate_percent'] or '-'} %",
+                result.split,
+                result.parts,
+                result.unfillable,
+                f"{told['on_time_percent']} %" if told["on_time_percent"] else "not known",
+                str(result.freight or ""),
+                ", ".join(f"{location} {count}" for location, count in result.by_location.items()),
+            )
+        )
+    screen.table(f"{results[0].orders} orders planned again", ["rules", "filled whole", "units", "split", "parts", "unfillable", "on time", "freight", "parts from"], rows)
+
+
+def bars(results: list[simulation.Simulated]) -> str:
+    """An SVG: for each variant how many orders are filled from one place, split, and not filled."""
+    wide, row, left = 560, 34, 180
+    colours = (("from one place", "#2f6f4f"), ("split", "#d79a2b"), ("not filled", "#b5432f"))
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + wide + 20}" height="{row * len(results) + 50}" font-family="sans-serif" font-size="13">']
+    for number, result in enumerate(results):
+        top, start = 10 + number * row, float(left)
+        parts.append(f'<text x="{left - 8}" y="{top + 17}" text-anchor="end">{escape(result.variant)}</text>')
+        for (name, colour), count in zip(colours, (result.filled - result.split, result.split, result.unfillable), strict=True):
+            length = wide * count / result.orders
+            if count:
+                parts.append(f'<rect x="{start:.1f}" y="{top}" width="{length:.1f}" height="24" fill="{colour}"><title>{name}: {count}</title></rect>')
+                parts.append(f'<text x="{start + 5:.1f}" y="{top + 17}" fill="white">{count}</text>')
+            start += length
+    for number, (name, colour) in enumerate(colours):
+        at = left + number * 150
+        parts.append(f'<rect x="{at}" y="{row * len(results) + 20}" width="12" height="12" fill="{colour}"/><text x="{at + 18}" y="{row * len(results) + 31}">{name}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
