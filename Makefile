@@ -52,10 +52,10 @@ faults: setup ## 23 faults between functions and AWS and at every system, each s
 	$(PYTEST) tests/faults -q -n 0 --tb=short
 
 bench: $(VENV)/.ready-bench node_modules/.ready ## every figure of docs/benchmarks.md, measured again; single sections: .venv/bin/python -m local.bench run --sections NAME ...
-	$(PYTHON) -m local.bench run
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) -m local.bench run
 
 bench-check: setup ## what holds from run to run, against docs/benchmarks.json; fails when something got worse by a tenth
-	$(PYTHON) -m local.bench check
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PYTHON) -m local.bench check
 
 mutants: setup ## sabotages of every promise, each of which a test must notice
 	@mkdir -p build

@@ -51,9 +51,12 @@ def up(
     engine_port: int | None = None,
     functions_endpoint: str | None = None,
     exchanges_file: Path | None = None,
+    laid_over: Mapping[str, Any] | None = None,
     on_progress: OnProgress = in_silence,
 ) -> dict[str, Any]:
-    """Bring the tenants up (all there are, when none is named) and return the object `local up --json` prints. Doing it again repairs and updates."""
+    """Bring the tenants up (all there are, when none is named) and return the object `local up --json` prints. Doing it again repairs and updates.
+
+    ``laid_over``: what besides is laid over each tenant's file for this run."""
     root = run.directory.root
     known = tenant_files.names(root)
     unknown = sorted(set(tenants) - set(known))
@@ -65,7 +68,7 @@ def up(
     request = UpRequest(
         tenants=wanted,
         simulators=[simulator for each in plans.values() for simulator in each.simulators],
-        overlay=lambda urls: overlay({name: each.spec for name, each in plans.items()}, manifests, urls),
+        overlay=lambda urls: overlay({name: each.spec for name, each in plans.items()}, manifests, urls, laid_over or {}),
         enforce_iam=enforce_iam,
         engine_port=engine_port,
         functions_endpoint=functions_endpoint,
@@ -143,7 +146,7 @@ def _standing(configuration: Path) -> dict[str, Any]:
     return found
 
 
-def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorManifest], urls: Mapping[str, Mapping[str, str]], more: Mapping[str, Any]) -> dict[str, Any]:
     """The deployment overlay: simulators in the vendors' places, and polls every second."""
     tenants: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -158,7 +161,7 @@ def overlay(specs: Mapping[str, TenantSpec], manifests: Mapping[str, ConnectorMa
             if any(poll.answers for poll in manifest.polls.values()):
                 entry["poll_seconds"] = 1
             connections[connection] = entry
-        tenants[name] = {"connections": connections}
+        tenants[name] = {**more, "connections": connections}
     return {"tenants": tenants}
 
 

@@ -64,7 +64,7 @@ def test_what_a_running_simulator_was_given_stays(manifests: dict[str, Connector
 
 def test_the_overlay_puts_the_simulators_in_the_vendors_places(manifests: dict[str, ConnectorManifest], tmp_path: Path) -> None:
     spec = spec_of("acme_industrial")
-    made = overlay({"acme_industrial": spec}, manifests, {"acme_industrial": {"storefront": "http://127.0.0.1:1001", "erp": "http://127.0.0.1:1002"}})
+    made = overlay({"acme_industrial": spec}, manifests, {"acme_industrial": {"storefront": "http://127.0.0.1:1001", "erp": "http://127.0.0.1:1002"}}, {"limits": {"burst": 4000}})
 
     assert made["tenants"]["acme_industrial"]["connections"] == {
         "storefront": {"base_url": "http://127.0.0.1:1001"},
@@ -74,4 +74,5 @@ def test_the_overlay_puts_the_simulators_in_the_vendors_places(manifests: dict[s
     file.write_text(json.dumps(made))
     laid = tenant_files.load("acme_industrial", ROOT, file)
     assert laid.connections["erp"].base_url == "http://127.0.0.1:1002"
+    assert (laid.limits.burst, laid.limits.requests_per_second) == (4000, spec.limits.requests_per_second)
     assert laid.connections["threepl"].base_url == spec.connections["threepl"].base_url
