@@ -55,7 +55,10 @@ class Simulated:
 
 def percent(part: int | Decimal | Fraction, whole: int | Decimal) -> str | None:
     """To a tenth; None of nothing."""
-    return None if not whole else f"{float(Fraction(part) / Fraction(whole) * 100):.1f}"
+    if not whole:
+        return None
+    share = Fraction(part) / Fraction(whole) * 100
+    return str((Decimal(share.numerator) / share.denominator).quantize(Decimal("0.1")))
 
 
 def recorded(services: Services, limit: int) -> list[OrderRecord]:
