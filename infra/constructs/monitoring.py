@@ -65,19 +65,20 @@ class Monitoring(Construct):
                 ),
             )
         self._add(
+            # The service reports errors with every run, none of them as 0: where it reports nothing, nothing ran. One alarm hears both.
             Watched(
-                "deadline-watch-silent",
-                "Deadlines are not being watched: the sweep did not run for five minutes.",
-                heartbeat.function.metric_invocations(period=Duration.minutes(5), statistic="Sum"),
-                threshold=0,
+                "deadline-watch-failing",
+                "Deadlines are not being watched: the sweep fails, or did not run for five minutes.",
+                heartbeat.function.metric_errors(period=Duration.minutes(5), statistic="Sum"),
+                threshold=2,
                 missing_is_bad=True,
             ),
-            Watched("deadline-watch-failing", "The sweep over deadlines fails.", heartbeat.function.metric_errors(period=Duration.minutes(5), statistic="Sum"), threshold=2),
             Watched(
                 "dead-letter-index-failing",
-                "Dead letters are not being entered into the exception store.",
+                "Dead letters are not being entered into the exception store: the walk fails, or did not run for five minutes.",
                 collector.function.metric_errors(period=Duration.minutes(5), statistic="Sum"),
                 threshold=2,
+                missing_is_bad=True,
             ),
             Watched("api-server-errors", "The API answers with 5xx.", api.metric_server_error(period=Duration.minutes(5), statistic="Sum"), threshold=5),
             Watched("order-workflow-failed", "The workflow of an order failed.", order.metric_failed(period=Duration.minutes(5), statistic="Sum"), threshold=1),
@@ -105,9 +106,7 @@ class Monitoring(Construct):
                 metric=item.metric,
                 threshold=item.threshold,
                 evaluation_periods=item.periods,
-                comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD
-                if item.missing_is_bad
-                else cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
                 treat_missing_data=cloudwatch.TreatMissingData.BREACHING if item.missing_is_bad else cloudwatch.TreatMissingData.NOT_BREACHING,
             )
             alarm.add_alarm_action(actions.SnsAction(self.topic))

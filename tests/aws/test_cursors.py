@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from botocore.model import OperationModel
+
 from crossdock.aws.cursors import DynamoCursors
 from crossdock.aws.table import StateTable
 from tests.aws.account import Account, OneAtATime, at_once
@@ -29,6 +31,24 @@ def test_a_claim_is_one_callers_until_it_ends(table: StateTable) -> None:
     assert not cursors.claim("watch", until=LATER, now=NOW)
     assert not cursors.claim("watch", until=LATER, now=LATER - timedelta(microseconds=1))
     assert cursors.claim("watch", until=LATER + timedelta(minutes=5), now=LATER)
+
+
+def test_whoever_asks_in_vain_pays_for_a_read_and_no_write(account: Account) -> None:
+    cursors = DynamoCursors(account.table)
+    cursors.claim("watch", until=LATER, now=NOW)
+    asked: list[str] = []
+    events, name = account.table.client.meta.events, "before-call.dynamodb.*"
+
+    def noted(model: OperationModel, **_: object) -> None:
+        asked.append(model.name)
+
+    events.register(name, noted)
+    try:
+        assert not cursors.claim("watch", until=LATER, now=NOW)
+    finally:
+        events.unregister(name, noted)
+
+    assert asked == ["GetItem"]
 
 
 def test_of_thirty_who_claim_at_once_one_gets_it(account: Account) -> None:

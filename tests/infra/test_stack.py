@@ -279,9 +279,12 @@ def test_every_dead_letter_queue_has_an_alarm_at_its_first_message(aws: Synthesi
     assert watched == dead
 
 
-def test_a_silent_watch_raises_the_alarm_by_its_silence(aws: Synthesis, tenant: str) -> None:
-    (alarm,) = [item["Properties"] for item in aws.resources(tenant, "AWS::CloudWatch::Alarm").values() if "deadline-watch-silent" in item["Properties"]["AlarmDescription"]]
+@pytest.mark.parametrize("sweep", ["deadline-watch-failing", "dead-letter-index-failing"])
+def test_a_sweep_that_fails_and_one_that_is_silent_raise_the_same_alarm(aws: Synthesis, tenant: str, sweep: str) -> None:
+    (alarm,) = [item["Properties"] for item in aws.resources(tenant, "AWS::CloudWatch::Alarm").values() if sweep in item["Properties"]["AlarmDescription"]]
 
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 2)
     assert alarm["TreatMissingData"] == "breaching"
 
 
