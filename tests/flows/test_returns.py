@@ -16,7 +16,6 @@ from crossdock.domain.commands import ApproveReturn, CloseReturn, ExpectReturn, 
 from crossdock.domain.connector import PolledItem
 from crossdock.domain.errors import NeedsPerson, Rejected, RetryLater
 from crossdock.domain.events import Fact, ReturnAnnounced, ReturnReceived, ReturnRequested, ReturnWithdrawn
-from crossdock.domain.manifest import ConnectorManifest
 from crossdock.domain.messages import OutboundMessage, ReturnStepRequest, StuckNotice
 from crossdock.domain.order import Order
 from crossdock.domain.quantity import Quantity
@@ -27,23 +26,14 @@ from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import Returns
 from crossdock.flows import deliver, exceptions, facts, returns, views
 from tests.fakes import START
-from tests.flows.world import MANIFESTS, World, an_order, event, line, spec, usd
+from tests.flows.world import RETURN_COMMANDS, World, an_order, event, line, spec, taking_returns, usd
 
 RMA = "RMA-shop-R1"
-SHOP_COMMANDS = ("ApproveReturn", "DeclineReturn", "CloseReturn", "RefundReturn")
-
-
-def manifests(**without: tuple[str, ...]) -> dict[str, ConnectorManifest]:
-    more = {"shop": SHOP_COMMANDS, "erp": ("PostCreditMemo",), "threepl": ("ExpectReturn", "CallOffReturn")}
-    return {
-        name: MANIFESTS[name].model_copy(update={"commands": (*MANIFESTS[name].commands, *(command for command in commands if command not in without.get(name, ())))})
-        for name, commands in more.items()
-    }
 
 
 def a_world(policy: Returns | None = None, **without: tuple[str, ...]) -> World:
     made = spec()
-    return World(made.model_copy(update={"returns": policy or Returns()}), manifests=manifests(**without))
+    return World(made.model_copy(update={"returns": policy or Returns()}), manifests=taking_returns(**without))
 
 
 def shipped(world: World, order: Order | None = None) -> Order:
@@ -221,7 +211,7 @@ def test_goods_that_come_after_the_settlement_are_an_exception() -> None:
 
 
 def test_stock_comes_back_only_on_its_owners_word() -> None:
-    world = World(spec(locations={"CHI": {"title": "Chicago", "connection": "erp", "stock_from": "erp", "codes": {"erp": "CHI", "shop": "1"}}}), manifests=manifests())
+    world = World(spec(locations={"CHI": {"title": "Chicago", "connection": "erp", "stock_from": "erp", "codes": {"erp": "CHI", "shop": "1"}}}), manifests=taking_returns())
     shipped(world)
     free = world.available("BOLT", "CHI")
     ask(world)
@@ -234,10 +224,11 @@ def test_stock_comes_back_only_on_its_owners_word() -> None:
 
 
 def test_where_another_system_owns_the_count_its_count_tells() -> None:
-    world = World(spec(locations={"CHI": {"title": "Chicago", "connection": "erp", "stock_from": "shop", "codes": {"erp": "CHI", "shop": "1"}}}), manifests=manifests())
+    world = World(spec(locations={"CHI": {"title": "Chicago", "connection": "erp", "stock_from": "shop", "codes": {"erp": "CHI", "shop": "1"}}}), manifests=taking_returns())
     shipped(world)
     free = world.available("BOLT", "CHI")
     ask(world)
+    world.clock.pass_by(minutes=1)
     comes(world, receipt(("BOLT", "2", RESTOCK), at=world.clock.now()))
     assert world.available("BOLT", "CHI") == free
     assert [found.location_code for found in intent(world, "shop", "RefundReturn").lines] == ["1"], "the storefront's own shelf goes up by its refund"
@@ -368,7 +359,7 @@ def test_a_hold_that_nobody_decides_is_an_exception_or_declines() -> None:
     world.later(rounds=1, days=3)
     assert world.open_codes() == ["HOLD_EXPIRED", "RETURN_AUTHORISATION"]
     strict = spec(holds={"return": {"deadline_minutes": 60, "on_expiry": "cancel"}}).model_copy(update={"returns": Returns(authorise_up_to=Decimal(1))})
-    other = World(strict, manifests=manifests())
+    other = World(strict, manifests=taking_returns())
     shipped(other)
     ask(other)
     other.later(rounds=1, hours=2)
@@ -586,7 +577,7 @@ def test_an_exchange_is_an_order_of_its_own_and_only_the_rest_is_refunded() -> N
 
 def test_an_exchange_needs_somewhere_to_place_the_order() -> None:
     made = spec()
-    world = World(made.model_copy(update={"connections": {name: found for name, found in made.connections.items() if name != "direct"}}), manifests=manifests())
+    world = World(made.model_copy(update={"connections": {name: found for name, found in made.connections.items() if name != "direct"}}), manifests=taking_returns())
     shipped(world)
     ask(world, a_return(exchange=(ExchangeLine(sku="NUT", quantity=Quantity.of(1, "EA"), unit_price=usd(5)),)))
     comes(world, receipt(("BOLT", "2", RESTOCK)))
@@ -598,7 +589,7 @@ def test_an_exchange_needs_somewhere_to_place_the_order() -> None:
 
 
 def test_a_storefront_that_knows_no_returns_is_settled_by_that() -> None:
-    world = a_world(shop=SHOP_COMMANDS)
+    world = a_world(shop=RETURN_COMMANDS["shop"])
     shipped(world)
     ask(world)
     comes(world, receipt(("BOLT", "2", RESTOCK)))
@@ -690,7 +681,7 @@ def test_a_return_the_watch_cannot_look_after_is_an_exception_and_the_others_go_
     assert world.open_codes() == ["WATCH_FAILED"]
 
 
-@pytest.mark.parametrize("command", [*SHOP_COMMANDS, "ExpectReturn", "PostCreditMemo"])
+@pytest.mark.parametrize("command", [*RETURN_COMMANDS["shop"], "ExpectReturn", "PostCreditMemo"])
 def test_a_crash_before_or_after_any_call_is_one_effect(command: str) -> None:
     from crossdock.domain.errors import UnknownOutcome
 
@@ -912,7 +903,7 @@ def test_a_command_delivered_again_is_recorded_once() -> None:
 
 
 def test_a_return_asked_for_elsewhere_needs_no_storefront_that_knows_it() -> None:
-    world = a_world(shop=SHOP_COMMANDS)
+    world = a_world(shop=RETURN_COMMANDS["shop"])
     shipped(world)
     facts.apply(event("direct", ReturnRequested.model_validate({"return": a_return().model_dump()})), world.services)
     world.run()

@@ -22,10 +22,23 @@ from crossdock.domain.audit import broken_links
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.effect import EffectState
 from crossdock.domain.errors import CrossdockError, Rejected, RetryLater, UnknownOutcome
-from crossdock.domain.events import Fact, FulfillmentRefused, OrderCancelled, OrderPlaced, OrderUpdated, ReturnRequested, ShipmentDelivered, StockCounted
+from crossdock.domain.events import (
+    Fact,
+    FulfillmentRefused,
+    OrderCancelled,
+    OrderPlaced,
+    OrderUpdated,
+    ReturnReceived,
+    ReturnRequested,
+    ReturnWithdrawn,
+    ShipmentDelivered,
+    StockCounted,
+)
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
+from crossdock.domain.return_ import Disposition, ReceivedLine, ReturnReceipt
+from crossdock.domain.return_record import OVER, ReturnRecord, ReturnStatus
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
@@ -33,7 +46,7 @@ from crossdock.flows import exceptions
 from crossdock.flows.dead_letters import redrive
 from crossdock.flows.services import Services
 from tests.fakes import START
-from tests.flows.world import ADDRESS, SECRET, Crash, World, an_order, line, spec, usd
+from tests.flows.world import ADDRESS, RETURN_COMMANDS, SECRET, Crash, World, an_order, line, spec, taking_returns, usd
 
 FORWARD = ("announced", "accepted", "reserved", "posted", "released", "partially_shipped", "shipped", "completed")
 """The way of an order; a later fact may be known before the step that leads to it, so steps may be passed over."""
@@ -116,6 +129,7 @@ CALLS = (
     *[("erp", command) for command in ("CreateSalesOrder", "CreateSalesOrder", "ReleaseFulfillment", "CancelFulfillment", "CancelSalesOrder", "PostInvoice")],
     *[("threepl", command) for command in ("ReleaseFulfillment", "CancelFulfillment")],
     *[("shop", command) for command in ("ConfirmShipment", "CancelOrder")],
+    *[(system, command) for system, commands in RETURN_COMMANDS.items() for command in commands],
 )
 FAULTS = st.tuples(st.sampled_from(CALLS), st.sampled_from(["lost before", "lost after", "busy", "refused"]), st.integers(1, 12))
 
@@ -146,7 +160,7 @@ class Tenant(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(spec())
+        self.world = World(spec(), manifests=taking_returns())
         self.world.orders.records = Watched()
         self.vault = Vault({name: {"webhook_secret": SECRET} for name in self.world.spec.connections})
         keeper = TenantSecret(cast("Clients", SimpleNamespace(secretsmanager=self.vault)), "tenant", self.world.clock)
@@ -356,6 +370,26 @@ class Tenant(RuleBasedStateMachine):
         }
         self._tell("shop", ReturnRequested.model_validate({"return": wanted}))
 
+    @rule(number=st.integers(1, 4), count=st.integers(1, 3), disposition=st.sampled_from(list(Disposition)), complete=st.booleans())
+    def goods_come_back(self, number: int, count: int, disposition: Disposition, complete: bool) -> None:
+        """Asked for or not yet authorised, more than agreed, in several parcels: as they come."""
+        record = self.world.returns.get(f"RMA-shop-R{number}")
+        owner = self.world.spec.locations[record.location].stock_from if record is not None and record.location is not None else "erp"
+        self.numbers += 1
+        came = ReceivedLine(sku=self.world.services.xref.their_sku(owner, "BOLT"), quantity=Decimal(count), disposition=disposition)
+        self._tell(
+            owner,
+            ReturnReceived(
+                receipt=ReturnReceipt(
+                    receipt_id=f"parcel-{self.numbers}", return_reference=f"RMA-shop-R{number}", lines=(came,), received_at=self.world.clock.now(), complete=complete
+                )
+            ),
+        )
+
+    @rule(number=st.integers(1, 4))
+    def customer_keeps_the_goods(self, number: int) -> None:
+        self._tell("shop", ReturnWithdrawn(return_id=f"RMA-shop-R{number}", reason="changed my mind", withdrawn_at=self.world.clock.now()))
+
     @rule(place=st.sampled_from(COUNTED), more=st.integers(0, 30), stale=st.booleans())
     def count_stock(self, place: tuple[str, str, str], more: int, stale: bool) -> None:
         """An absolute count: what is there and some that came in. A stale one is older than what is known and says something else."""
@@ -482,6 +516,7 @@ class Tenant(RuleBasedStateMachine):
         self.every_effect_is_done_at_most_once()
         self.the_ledger_says_what_was_done()
         self.stock_is_never_promised_twice()
+        self.no_more_is_given_back_than_was_paid()
         self.what_was_accepted_is_kept()
         self.the_balance_adds_up()
         self.the_audit_is_one_chain_per_subject()
@@ -507,6 +542,22 @@ class Tenant(RuleBasedStateMachine):
         for place, level in self.world.stock.shelf.items():
             assert level.committed == promised[place], f"{place}: {level.committed} committed, reservations make {promised[place]}"
             assert 0 <= level.committed <= level.on_hand, f"{place}: {level.committed} promised of {level.on_hand}"
+
+    def no_more_is_given_back_than_was_paid(self) -> None:
+        """Over all returns of an order: of no line more than left, and no more money than the line cost."""
+        back: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+        for record in self.world.returns.records.values():
+            for settled in record.settled:
+                sums = back[record.order_id, settled.line_id]
+                sums[0] += settled.quantity
+                sums[1] += settled.net.amount
+            assert record.refunded is None or (record.value is not None and record.refunded == record.value), f"{record.return_id}: {record.refunded} refunded of {record.value}"
+        for (order_id, line_id), (quantity, net) in back.items():
+            order = self.world.orders.records[order_id]
+            placed = next(one for one in order.placed.lines if one.line_id == line_id)
+            assert quantity <= placed.base_quantity, f"{order_id} {line_id}: {quantity} came back of {placed.base_quantity}"
+            paid = next(one.net.amount for one in order.order.lines if one.line_id == line_id) if order.order else Decimal(0)
+            assert net <= paid, f"{order_id} {line_id}: {net} given back of {paid}"
 
     def what_was_accepted_is_kept(self) -> None:
         notes = self.world.deliveries.notes
@@ -537,6 +588,8 @@ class Tenant(RuleBasedStateMachine):
             named = [name for name in record.open_exceptions if not self.world.exceptions.records[name].closed]
             assert record.status in TERMINAL or record.status is OrderStatus.ANNOUNCED or named, f"{record.order_id} is {record.status} and nobody is asked about it"
             self._is_replayed(record)
+        for returned in self.world.returns.records.values():
+            self._is_settled(returned)
         missing = {order_id for order_id in self.orders if self.world.orders.get(order_id) is None}
         in_hand = {str(found.subject) for found in self.world.exceptions.listed() if found.queue is QueueName.INBOUND}
         assert not missing or in_hand, f"{missing} were accepted and are nowhere"
@@ -579,6 +632,18 @@ class Tenant(RuleBasedStateMachine):
             self._person(lambda: exceptions.retry(one.exception_id, **person))  # type: ignore[arg-type]
         elif one.code != "ORDER_NEVER_ARRIVED":
             self._person(lambda: exceptions.resolve(one.exception_id, decision="done", note="settled", **person))  # type: ignore[arg-type]
+
+    def _is_settled(self, record: ReturnRecord) -> None:
+        """Over and agreed in every system; or its goods are still awaited until a date; or somebody is asked about it."""
+        asked = [found for found in self.world.exceptions.listed() if found.subject in (record.return_id, record.order_id)]
+        if record.status in OVER:
+            done = {command for command, subject in self.world.effects_done() if subject == record.return_id}
+            assert (record.status is ReturnStatus.CLOSED) is ("CloseReturn" in done), f"{record.return_id} is {record.status}, {sorted(done)}"
+            assert ("PostCreditMemo" in done) is (record.credit_memo is not None)
+            assert ("RefundReturn" in done) is (record.refunded is not None and record.refunded.amount > 0)
+        else:
+            awaited = record.status in (ReturnStatus.AUTHORISED, ReturnStatus.PARTIALLY_RECEIVED) and record.due_at is not None
+            assert awaited or asked, f"{record.return_id} is {record.status} and nobody is asked about it"
 
     def _is_replayed(self, record: OrderRecord) -> None:
         """What the audit says happened makes the state that is kept."""

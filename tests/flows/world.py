@@ -266,6 +266,21 @@ class Wired:
         return call
 
 
+RETURN_COMMANDS = {
+    "shop": ("ApproveReturn", "DeclineReturn", "CloseReturn", "RefundReturn"),
+    "erp": ("PostCreditMemo",),
+    "threepl": ("ExpectReturn", "CallOffReturn"),
+}
+
+
+def taking_returns(**without: tuple[str, ...]) -> dict[str, ConnectorManifest]:
+    """The systems' manifests with their commands for returns; ``without`` leaves some of a connection's out."""
+    return {
+        name: MANIFESTS[name].model_copy(update={"commands": (*MANIFESTS[name].commands, *(command for command in commands if command not in without.get(name, ())))})
+        for name, commands in RETURN_COMMANDS.items()
+    }
+
+
 class World:
     """One tenant's stack. ``run`` works everything off, moving the clock to whatever becomes visible next."""
 
