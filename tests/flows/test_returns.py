@@ -231,6 +231,7 @@ def test_where_another_system_owns_the_count_its_count_tells() -> None:
     world.clock.pass_by(minutes=1)
     comes(world, receipt(("BOLT", "2", RESTOCK), at=world.clock.now()))
     assert world.available("BOLT", "CHI") == free
+    assert "WriteRefused" not in world.audit.actions("BOLT@CHI"), "whoever receives goods has not claimed to count them"
     assert [found.location_code for found in intent(world, "shop", "RefundReturn").lines] == ["1"], "the storefront's own shelf goes up by its refund"
 
 
