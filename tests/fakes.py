@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from crossdock.domain import strict_json
 from crossdock.domain.audit import GENESIS, AuditEntry
+from crossdock.domain.catalog import CatalogRecord
 from crossdock.domain.commands import CreateSalesOrder, Intent, PostCreditMemo, PostInvoice, Receipt, RefundReturn, ReleaseFulfillment
 from crossdock.domain.connector import (
     ChangedOrder,
@@ -26,7 +27,7 @@ from crossdock.domain.connector import (
     Translation,
     nothing_known,
 )
-from crossdock.domain.customer import CreditStanding
+from crossdock.domain.customer import AccountRecord, CreditStanding
 from crossdock.domain.dead_letter import Letter
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.effect import Effect, EffectState
@@ -244,6 +245,47 @@ class MemoryReturns:
     def listed(self, *, closed: bool, limit: int) -> list[ReturnRecord]:
         found = [record for record in self.records.values() if record.over is closed]
         return sorted(found, key=lambda record: record.accepted_at, reverse=True)[:limit]
+
+
+RecordOf = TypeVar("RecordOf", CatalogRecord, AccountRecord)
+
+
+class MemoryRecords(Generic[RecordOf]):
+    """Implements ``ports.Catalog`` and ``ports.Accounts``."""
+
+    def __init__(self, empty: Callable[[str, datetime], RecordOf]) -> None:
+        self.records: dict[str, RecordOf] = {}
+        self._empty = empty
+
+    def get(self, name: str) -> RecordOf | None:
+        return self.records.get(name)
+
+    def change(self, name: str, decide: Callable[[RecordOf], RecordOf | None], *, now: datetime) -> RecordOf:
+        current = self.records.get(name) or self._empty(name, now)
+        decided = decide(current)
+        if decided is None:
+            return current
+        following = decided.model_copy(update={"version": current.version + (name in self.records)})
+        # Through JSON and back, as any store does: what does not survive that is a bug.
+        self.records[name] = type(following).model_validate_json(following.model_dump_json(exclude_none=True))
+        return self.records[name]
+
+    def every(self) -> list[RecordOf]:
+        return list(self.records.values())
+
+
+class MemoryCatalog(MemoryRecords[CatalogRecord]):
+    def __init__(self) -> None:
+        super().__init__(lambda sku, now: CatalogRecord(sku=sku, updated_at=now))
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        found = sorted((record.due_at, record.sku) for record in self.records.values() if record.due_at is not None)
+        return [sku for at, sku in found if at <= now][:limit]
+
+
+class MemoryAccounts(MemoryRecords[AccountRecord]):
+    def __init__(self) -> None:
+        super().__init__(lambda account, now: AccountRecord(account=account, updated_at=now))
 
 
 class MemoryStock:

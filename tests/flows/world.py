@@ -45,9 +45,11 @@ from crossdock.flows.translate import translate
 from crossdock.flows.watch import Watched, watch
 from tests.fakes import (
     START,
+    MemoryAccounts,
     MemoryArchive,
     MemoryAudit,
     MemoryBus,
+    MemoryCatalog,
     MemoryConnectors,
     MemoryCursors,
     MemoryDeadLetters,
@@ -296,6 +298,8 @@ class World:
         self.orders = MemoryOrders()
         self.returns = MemoryReturns()
         self.stock = MemoryStock()
+        self.catalog = MemoryCatalog()
+        self.accounts = MemoryAccounts()
         self.exceptions = MemoryExceptions()
         self.audit = MemoryAudit()
         self.deliveries = MemoryDeliveries()
@@ -313,6 +317,8 @@ class World:
             orders=self.orders,
             returns=self.returns,
             stock=self.stock,
+            catalog=self.catalog,
+            accounts=self.accounts,
             effects=self.effects,
             exceptions=self.exceptions,
             audit=self.audit,

@@ -16,6 +16,7 @@ from crossdock.aws.archive import S3Archive
 from crossdock.aws.audit import DynamoAudit
 from crossdock.aws.budgets import DynamoBudgets
 from crossdock.aws.bus import EventBridgeBus
+from crossdock.aws.catalog import DynamoAccounts, DynamoCatalog
 from crossdock.aws.clients import Clients
 from crossdock.aws.cursors import DynamoCursors
 from crossdock.aws.dead_letters import SqsDeadLetters
@@ -145,6 +146,8 @@ def services(settings: Settings, spec: TenantSpec, clients: Clients | None = Non
         orders=DynamoOrders(table),
         returns=DynamoReturns(table),
         stock=DynamoStock(table),
+        catalog=DynamoCatalog(table),
+        accounts=DynamoAccounts(table),
         effects=DynamoEffects(table),
         exceptions=DynamoExceptions(table),
         audit=DynamoAudit(made, settings.audit_table),

@@ -160,6 +160,20 @@ class PublishStock(Model):
         return f"{self.sku}@{self.location_code}@{self.sequence}"
 
 
+class SetPrice(Model):
+    """To a storefront: what one of a SKU costs there. Absolute: sent again it says the same, or something newer. Business id: SKU and the record's version."""
+
+    type: Literal["SetPrice"] = "SetPrice"
+    sku: Sku
+    storefront_sku: str
+    price: Money
+    version: int
+
+    @property
+    def business_id(self) -> str:
+        return f"{self.sku}@{self.version}"
+
+
 class ReturnedItem(Model):
     """``external_line_id`` is the storefront's id of the order line; ``quantity`` in the line's ordered unit."""
 
@@ -324,6 +338,7 @@ Intent = Annotated[
     | PostInvoice
     | CancelOrder
     | PublishStock
+    | SetPrice
     | ApproveReturn
     | DeclineReturn
     | CloseReturn

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crossdock.domain.governed import Governed
 from crossdock.domain.identifiers import ExternalId
-from crossdock.domain.model import Model, Name, Text
+from crossdock.domain.model import Instant, Model, Name, Text
 from crossdock.domain.money import Money
 
 
@@ -29,3 +30,32 @@ class CreditStanding(Model):
     """None: no limit is set."""
     balance: Money
     blocked: bool = False
+
+
+class Terms(Model):
+    """On which terms an account buys. ``payment``: the owner's code of its payment terms; None where it does not say."""
+
+    credit_limit: Money | None = None
+    """None: no limit is set."""
+    payment: Text | None = None
+    tax_liable: bool | None = None
+
+
+class Account(Model):
+    """A customer's account as the owner of customer data describes it."""
+
+    account: Name
+    name: Text = ""
+    blocked: bool = False
+    terms: Terms = Terms()
+
+
+class AccountRecord(Model):
+    """The aggregate. Changed only by ``change`` through conditional writes on ``version``."""
+
+    account: Name
+    version: int = 0
+    updated_at: Instant
+    name: Text = ""
+    blocked: bool = False
+    terms: Governed[Terms] = Governed[Terms]()

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 
+from crossdock.domain.customer import Account
 from crossdock.domain.identifiers import ConnectionName, ExternalId, OrderId, ReturnId
 from crossdock.domain.model import Instant, Model, Text
 from crossdock.domain.order import Order
+from crossdock.domain.price import Price
+from crossdock.domain.product import Product
 from crossdock.domain.return_ import Return, ReturnReceipt
 from crossdock.domain.shipment import Shipment
 from crossdock.domain.stock import StockAdjustment, StockReading
@@ -176,6 +179,46 @@ class ReturnReceived(Model):
         return self.receipt.return_reference
 
 
+class PriceChanged(Model):
+    """The owner of prices says what one of a SKU's prices is since a moment; ``ended``: from that moment on there is no such price any more."""
+
+    type: Literal["PriceChanged"] = "PriceChanged"
+    price: Price
+    as_of: Instant
+    requested_by: Text = ""
+    """Who changed it, as far as the sender says."""
+    ended: bool = False
+
+    @property
+    def subject(self) -> str:
+        return self.price.sku
+
+
+class ProductChanged(Model):
+    """The owner of product data describes an item."""
+
+    type: Literal["ProductChanged"] = "ProductChanged"
+    product: Product
+    as_of: Instant
+
+    @property
+    def subject(self) -> str:
+        return self.product.sku
+
+
+class AccountChanged(Model):
+    """The owner of customer data describes an account and its terms."""
+
+    type: Literal["AccountChanged"] = "AccountChanged"
+    account: Account
+    as_of: Instant
+    requested_by: Text = ""
+
+    @property
+    def subject(self) -> str:
+        return self.account.account
+
+
 Fact = Annotated[
     OrderPlaced
     | OrderUpdated
@@ -189,7 +232,10 @@ Fact = Annotated[
     | ReturnAnnounced
     | ReturnRequested
     | ReturnWithdrawn
-    | ReturnReceived,
+    | ReturnReceived
+    | PriceChanged
+    | ProductChanged
+    | AccountChanged,
     Field(discriminator="type"),
 ]
 FACT: TypeAdapter[Fact] = TypeAdapter(Fact, config=ConfigDict(defer_build=True))

@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from crossdock.domain.audit import AuditEntry
+from crossdock.domain.catalog import CatalogRecord
 from crossdock.domain.commands import Command, Receipt
 from crossdock.domain.connector import Connector
+from crossdock.domain.customer import AccountRecord
 from crossdock.domain.delivery import Delivery, DeliveryNote, DeliveryStatus
 from crossdock.domain.effect import Effect
 from crossdock.domain.events import Event
@@ -119,6 +121,30 @@ class Returns(Protocol):
     def listed(self, *, closed: bool, limit: int) -> list[ReturnRecord]:
         """The newest first."""
         ...
+
+
+class Catalog(Protocol):
+    def get(self, sku: str) -> CatalogRecord | None: ...
+
+    def change(self, sku: str, decide: Callable[[CatalogRecord], CatalogRecord | None], *, now: datetime) -> CatalogRecord:
+        """Reads (an empty record where there is none), decides, writes if unchanged meanwhile; again if not. None: leave as it is."""
+        ...
+
+    def due(self, now: datetime, limit: int) -> list[str]:
+        """SKUs of which a price has begun or ended, the earliest first."""
+        ...
+
+    def every(self) -> Iterable[CatalogRecord]: ...
+
+
+class Accounts(Protocol):
+    def get(self, account: str) -> AccountRecord | None: ...
+
+    def change(self, account: str, decide: Callable[[AccountRecord], AccountRecord | None], *, now: datetime) -> AccountRecord:
+        """As above."""
+        ...
+
+    def every(self) -> Iterable[AccountRecord]: ...
 
 
 class Stock(Protocol):

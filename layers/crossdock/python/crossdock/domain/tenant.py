@@ -132,6 +132,18 @@ class Inventory(Model):
         return self.low_stock.get(sku, self.default_low_stock)
 
 
+class PricePolicy(Model):
+    """How prices reach the sales channels, and which changes of price or terms wait for another person."""
+
+    publish: Literal["event", "schedule", "off"] = "event"
+    """``event``: a change is published at once; ``schedule``: all that differ, every ``schedule_minutes``. Both end in the same state."""
+    schedule_minutes: Annotated[int, Field(ge=1, le=1440)] = 60
+    approve_above_percent: Percent = Decimal(10)
+    """A price that changes by more than this waits for a person who is not the one that changed it."""
+    approve_terms_above_percent: Percent = Decimal(10)
+    """A credit limit that changes by more than this waits likewise, and so does any change of payment terms or tax liability."""
+
+
 class Tolerance(Model):
     """A difference is tolerated while it is within the percentage or the amount, whichever is larger."""
 
@@ -171,6 +183,10 @@ class HoldKind(StrEnum):
     """The checks themselves could not be run."""
     RETURN = "return"
     """A return that the policy does not authorise by itself, or whose credit memo has another total."""
+    PRICE_CHANGE = "price_change"
+    """A price that its owner has changed by more than the tenant lets pass without another person."""
+    TERMS_CHANGE = "terms_change"
+    """The same of an account's terms."""
 
 
 class HoldPolicy(Model):
@@ -239,10 +255,12 @@ class TenantSpec(Model):
     locations: dict[LocationCode, Location] = Field(min_length=1)
     articles: dict[Sku, Article] = Field(default_factory=dict)
     cross_references: CrossReferences = CrossReferences()
-    systems_of_record: dict[Literal["orders", "customers", "prices", "products", "invoices", "stock", "shipments"], str]
-    """Field domain to the connection that owns it; ``locations`` for stock and shipments means each location's own."""
+    systems_of_record: dict[Literal["orders", "customers", "prices", "contract_prices", "products", "invoices", "stock", "shipments"], str]
+    """Field domain to the connection that owns it, the ERP where it is not named; ``locations`` for stock and shipments means each location's own.
+    ``contract_prices``: prices of one account, from a quantity or for a time; the owner of ``prices`` unless named."""
     routing: Routing
     inventory: Inventory = Inventory()
+    prices: PricePolicy = PricePolicy()
     price_tolerance: Tolerance = Tolerance()
     tax: TaxPolicy = TaxPolicy()
     freight: FreightPolicy = FreightPolicy()
@@ -297,6 +315,10 @@ class TenantSpec(Model):
     @property
     def erp(self) -> str:
         return next(name for name, connection in self.connections.items() if connection.role is Role.ERP)
+
+    def owner(self, *domains: Literal["customers", "prices", "contract_prices", "products"]) -> str:
+        """The connection whose word holds: of the first of these domains that has a system of record, else the ERP."""
+        return next((self.systems_of_record[domain] for domain in domains if domain in self.systems_of_record), self.erp)
 
     def hold_policy(self, kind: HoldKind) -> HoldPolicy:
         return self.holds.get(kind, HoldPolicy())

@@ -13,7 +13,7 @@ from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
-from crossdock.flows import circuit, facts, progress, raise_exception, reconcile, returns, stock
+from crossdock.flows import circuit, facts, prices, progress, raise_exception, reconcile, returns, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -49,6 +49,7 @@ def deliver(message: OutboundMessage, services: Services) -> bool:
     work = {
         "PullStock": pull_stock,
         stock.PUBLISH: stock.publish,
+        prices.SET_PRICE: prices.publish,
         reconcile.RECONCILE: reconcile.work,
         reconcile.PULL_ORDER: reconcile.pull_order,
         reconcile.TAKE_COUNT: reconcile.take_count,

@@ -19,7 +19,7 @@ from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, Approval, OrderRecord, OrderStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
-from crossdock.flows import allocate, progress, raise_exception, returns
+from crossdock.flows import allocate, customers, prices, progress, raise_exception, returns
 from crossdock.flows import order as order_flow
 from crossdock.flows.dead_letters import redrive
 from crossdock.flows.raise_exception import delivery_of
@@ -156,6 +156,8 @@ def retry(exception_id: str, *, actor: str, services: Services, letters: DeadLet
     if _is_returns(standing):
         returns.check_again(standing.subject, services)
         return "the return is checked again"
+    if standing.hold is not None and standing.hold.kind in _MASTER_DATA:
+        raise Rejected("NOT_RETRYABLE", "a change waits for a decision", remedy="`crossdock exceptions resolve` with --decision approve or reject")
     if standing.kind == "hold":
         return _answer_hold(standing, "retry", actor=actor, note="checks again", services=services)
     if standing.kind == "business":
@@ -242,7 +244,18 @@ def _is_returns(standing: ExceptionRecord) -> bool:
     return standing.hold is not None and standing.hold.kind is HoldKind.RETURN
 
 
+_MASTER_DATA = frozenset({HoldKind.PRICE_CHANGE, HoldKind.TERMS_CHANGE})
+
+
 def _decide_hold(standing: ExceptionRecord, decision: str, *, note: str, actor: str, services: Services) -> str:
+    if standing.hold is not None and standing.hold.kind in _MASTER_DATA:
+        approve = decision == "approve"
+        if standing.hold.kind is HoldKind.PRICE_CHANGE:
+            done = prices.decide(standing.exception_id, standing.subject, approve=approve, actor=actor, note=note, services=services)
+        else:
+            done = customers.decide(standing.subject, approve=approve, actor=actor, note=note, services=services)
+        raise_exception.close(standing.exception_id, actor=actor, note=f"{decision}: {note}", services=services)
+        return done
     if standing.hold is not None and _is_returns(standing):
         done = returns.decide(standing.subject, approve=decision == "approve", hold=standing.hold, code=standing.code, actor=actor, note=note, services=services)
         raise_exception.close(standing.exception_id, actor=actor, note=f"{decision}: {note}", services=services)

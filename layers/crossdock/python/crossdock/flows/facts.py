@@ -17,7 +17,10 @@ from crossdock.domain.events import (
     OrderCancelled,
     OrderPlaced,
     OrderUpdated,
+    PriceChanged,
+    ProductChanged,
     ReturnAnnounced,
+    ReturnReceived,
     ReturnRequested,
     ReturnWithdrawn,
     ShipmentDelivered,
@@ -31,8 +34,8 @@ from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
 from crossdock.domain.shipment import PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
+from crossdock.flows import customers, prices, progress, raise_exception, returns, stock
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception, returns, stock
 from crossdock.flows.services import Services
 
 SHARE = Decimal("0.00001")
@@ -69,8 +72,14 @@ def apply(event: Event, services: Services) -> None:
         returns.requested(event, fact, services)
     elif isinstance(fact, ReturnWithdrawn):
         returns.withdrawn(event, fact, services)
-    else:
+    elif isinstance(fact, ReturnReceived):
         returns.received(event, fact, services)
+    elif isinstance(fact, PriceChanged):
+        prices.changed(event, fact, services)
+    elif isinstance(fact, ProductChanged):
+        prices.described(event, fact, services)
+    else:
+        customers.changed(event, fact, services)
 
 
 # ------------------------------------------------------------------ the order itself

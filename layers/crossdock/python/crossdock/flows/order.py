@@ -21,6 +21,7 @@ from crossdock.domain.stock import Reservation
 from crossdock.domain.tenant import HoldKind
 from crossdock.domain.waiting import Step
 from crossdock.flows import allocate, circuit, customers, progress, raise_exception, stock
+from crossdock.flows.prices import governed_price
 from crossdock.flows.services import Services
 
 Outcome = dict[str, object]
@@ -105,7 +106,8 @@ def check_price(order_id: str, services: Services) -> Outcome:
     answers = circuit.asked_now(erp, lambda: services.connectors.connector(erp).prices(account, questions), services)
     prices: dict[str, Price | None] = {}
     for line, question, answer in zip(order.lines, questions, answers, strict=True):
-        prices[line.line_id] = _per_ordered_unit(answer, line.sku, question, services)
+        asked = _per_ordered_unit(answer, line.sku, question, services)
+        prices[line.line_id] = asked and governed_price(asked, sku=line.sku, account=account, quantity=line.quantity, services=services)
     hold = not_approved(price_hold(order, prices, services.spec), record.approvals)
     return PASSED if hold is None else _held(hold)
 
@@ -131,7 +133,7 @@ def check_credit(order_id: str, services: Services) -> Outcome:
     erp = services.spec.erp
     standing = circuit.asked_now(erp, lambda: services.connectors.connector(erp).credit(account), services)
     customers.heard(account, standing, services)
-    hold = not_approved(credit_hold(record.placed, standing, account), record.approvals)
+    hold = not_approved(credit_hold(record.placed, customers.governed_standing(standing, services), account), record.approvals)
     return PASSED if hold is None else _held(hold)
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from crossdock.domain.clock import Clock
 from crossdock.domain.ports import (
+    Accounts,
     Archive,
     Audit,
     Bus,
+    Catalog,
     Connectors,
     Cursors,
     Deliveries,
@@ -37,6 +39,8 @@ class Services:
     orders: Orders
     returns: Returns
     stock: Stock
+    catalog: Catalog
+    accounts: Accounts
     effects: Effects
     exceptions: Exceptions
     audit: Audit

@@ -8,8 +8,22 @@ from typing import TypeVar
 from crossdock.domain.connector import Occurrence
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.errors import NeedsPerson
-from crossdock.domain.events import Event, Fact, OrderPlaced, OrderUpdated, ReturnReceived, ReturnRequested, ShipmentDispatched, StockAdjusted, StockCounted, event_id
+from crossdock.domain.events import (
+    Event,
+    Fact,
+    OrderPlaced,
+    OrderUpdated,
+    PriceChanged,
+    ProductChanged,
+    ReturnReceived,
+    ReturnRequested,
+    ShipmentDispatched,
+    StockAdjusted,
+    StockCounted,
+    event_id,
+)
 from crossdock.domain.order import Order
+from crossdock.domain.price import Price
 from crossdock.domain.quantity import Quantity
 from crossdock.domain.return_ import ExchangeLine, Return, ReturnLine
 from crossdock.flows.services import Services
@@ -75,7 +89,18 @@ def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
     if isinstance(fact, ReturnReceived):
         came = tuple(line.model_copy(update={"sku": services.xref.our_sku(connection, line.sku)}) for line in fact.receipt.lines)
         return fact.model_copy(update={"receipt": fact.receipt.model_copy(update={"lines": came})})
+    if isinstance(fact, PriceChanged):
+        return fact.model_copy(update={"price": _our_price(fact.price, connection, services)})
+    if isinstance(fact, ProductChanged):
+        ours = {"sku": services.xref.our_sku(connection, fact.product.sku), "base_unit": services.xref.our_unit(connection, fact.product.base_unit)}
+        return fact.model_copy(update={"product": fact.product.model_copy(update=ours)})
     return fact
+
+
+def _our_price(price: Price, connection: str, services: Services) -> Price:
+    unit = services.xref.our_unit(connection, price.unit)
+    minimum = None if price.minimum is None else Quantity(value=price.minimum.value, unit=unit)
+    return price.model_copy(update={"sku": services.xref.our_sku(connection, price.sku), "unit": unit, "minimum": minimum})
 
 
 def _our_return(asked: Return, connection: str, services: Services) -> Return:
@@ -93,8 +118,24 @@ def _our_return(asked: Return, connection: str, services: Services) -> Return:
 def events_of(delivery: Delivery, services: Services) -> tuple[list[Event], str | None]:
     """The canonical events of a delivery, or none and the reason why it is ignored by name. No effect: also the pre-flight of an edit."""
     translation = services.connectors.connector(delivery.connection).translate(delivery)
-    events = [_event(delivery, position, occurrence, services) for position, occurrence in enumerate(translation.occurrences)]
+    events, elsewhere = [], []
+    for position, occurrence in enumerate(translation.occurrences):
+        if isinstance(occurrence.fact, PriceChanged | ProductChanged) and not _is_ours(occurrence.fact, delivery.connection, services):
+            elsewhere.append(occurrence.fact.subject)
+        else:
+            events.append(_event(delivery, position, occurrence, services))
+    if elsewhere and not events:
+        return [], f"no article of this tenant: {', '.join(sorted(set(elsewhere)))}"[:500]
     return events, translation.ignored
+
+
+def _is_ours(fact: PriceChanged | ProductChanged, connection: str, services: Services) -> bool:
+    """Owners of master data describe everything they have; the tenant runs some of it through this stack."""
+    try:
+        services.xref.our_sku(connection, fact.subject)
+    except NeedsPerson:
+        return False
+    return True
 
 
 def _event(delivery: Delivery, position: int, occurrence: Occurrence, services: Services) -> Event:

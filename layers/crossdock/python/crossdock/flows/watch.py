@@ -16,7 +16,7 @@ from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.domain.waiting import Step
 from crossdock.flows import order as order_flow
-from crossdock.flows import progress, raise_exception, reconcile, returns, stock
+from crossdock.flows import prices, progress, raise_exception, reconcile, returns, stock
 from crossdock.flows.services import Services
 
 FORGOTTEN_AFTER = timedelta(minutes=2)
@@ -261,4 +261,4 @@ def _polls(services: Services, now: datetime) -> int:
         if (last is None or now - datetime.fromisoformat(last) > every) and services.cursors.claim(f"stock#{connection}#claim", until=now + timedelta(minutes=5), now=now):
             progress.send(OutboundMessage(command="PullStock", connection=connection), services)
             sent += 1
-    return sent + stock.watch(services, now) + reconcile.watch(services, now)
+    return sent + stock.watch(services, now) + prices.watch(services, now, limit=AT_ONCE) + reconcile.watch(services, now)
