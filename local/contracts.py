@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from crossdock.connectors.direct.wire import StockReport, SubmittedOrder
+from crossdock.connectors.direct.wire import PriceReport, StockReport, SubmittedOrder
 from crossdock.domain import address, customer, effect, events, exception_record, invoice, money, order, price, product, quantity, return_, shipment, stock
 from crossdock.domain.commands import INTENT, Command, Receipt
 from crossdock.domain.manifest import ConnectorManifest
@@ -34,7 +34,9 @@ _MODELS: dict[str, type[BaseModel] | TypeAdapter[Any]] = {
     "money": money.Money,
     "order": order.Order,
     "package": shipment.Package,
+    "account": customer.Account,
     "price": price.Price,
+    "price_report": PriceReport,
     "product": product.Product,
     "quantity": quantity.Quantity,
     "receipt": Receipt,

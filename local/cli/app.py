@@ -15,6 +15,7 @@ _GROUPS = {
     "local": ("local_engine", "Everything on this machine: engine, simulators, stacks."),
     "tenant": ("tenant", "Tenant files: one file is one stack."),
     "orders": ("orders", "Orders, what became of them, and the record of it."),
+    "prices": ("prices", "What each SKU costs whom, what waits for approval, and what sales channels show."),
     "returns": ("returns", "What comes back, and what was done about it."),
     "inventory": ("inventory", "Stock as it is promised."),
     "exceptions": ("exceptions", "What somebody must look at."),

@@ -121,6 +121,21 @@ def test_a_return_within_the_policy_ends_agreed_everywhere_and_paid_for_once() -
     assert world.audit.actions(RMA)[-1] == "ReturnClosed"
 
 
+def test_a_return_of_an_order_of_which_only_the_cancellation_came_waits_and_does_not_go_round() -> None:
+    world = a_world()
+    world.cancel("shop-1")
+    world.run()
+    ask(world)
+    ask(world, a_return(number=2))
+    assert world.returns.records == {}
+    assert len(world.orders.parked("shop-1")) == 2
+    world.place()
+    world.run()
+    world.clock.pass_by(hours=25)
+    world.later()
+    assert world.orders.parked("shop-1") == []
+
+
 def test_everything_told_again_changes_nothing() -> None:
     world = a_world()
     shipped(world)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from local.simulators.server import ActionRefused
-from local.simulators.shopify import aftersales, stock
+from local.simulators.shopify import aftersales, pricing, stock
 from local.simulators.shopify.contract import (
     TOPICS,
     CancelOrder,
@@ -17,6 +17,7 @@ from local.simulators.shopify.contract import (
     RefundOrder,
     RequestReturn,
     SendWebhook,
+    SetPrice,
     SetStock,
     UpdateOrder,
 )
@@ -41,6 +42,7 @@ class Actions:
             "cancel_order": self.cancel_order,
             "update_order": self.update_order,
             "set_stock": self.set_stock,
+            "set_price": self.set_price,
             "refund": self.refund,
             "request_return": self.request_return,
             "cancel_return": self.cancel_return,
@@ -87,6 +89,14 @@ class Actions:
         level = self.shop.level(item, location) or new_level(item, location)
         stock.change(self.shop, item, location, available=spec.available - level["available"])
         return stock.level_body(self.shop.level(item, location) or level)
+
+    def set_price(self, body: dict[str, Any]) -> Document:
+        """The shop's own staff charge another price."""
+        spec = _read(SetPrice, body)
+        variant = self.shop.variant_by_sku(spec.sku)
+        if variant is None:
+            raise ActionRefused(f"the shop sells no {spec.sku}")
+        return pricing.set_price(self.shop, variant, spec.price)
 
     def refund(self, body: dict[str, Any]) -> Document:
         spec = _read(RefundOrder, body)

@@ -265,6 +265,11 @@ class SetStock(Strict):
     location_id: ShopifyId | None = None
 
 
+class SetPrice(Strict):
+    sku: Sku
+    price: Annotated[Decimal, Field(ge=0)]
+
+
 class RefundLine(Strict):
     sku: Sku
     quantity: Annotated[int, Field(gt=0)]

@@ -11,7 +11,7 @@ from graphql import GraphQLError, GraphQLResolveInfo
 from pydantic import ValidationError
 
 from local.simulators.server import ActionRefused
-from local.simulators.shopify import aftersales, fulfilling, idempotency, ordering, stock
+from local.simulators.shopify import aftersales, fulfilling, idempotency, ordering, pricing, stock
 from local.simulators.shopify.contract import MAX_METAFIELDS_PER_CALL, PlaceOrder
 from local.simulators.shopify.figures import gid_parts
 from local.simulators.shopify.nodes import Node, Nodes, Resolver, job_node, metafield_key, unsupported, without_info
@@ -37,6 +37,7 @@ class Mutations:
             "orderCancel": self.order_cancel,
             "orderCreate": self.order_create,
             "orderUpdate": self.order_update,
+            "productVariantsBulkUpdate": self.product_variants_bulk_update,
             "returnApproveRequest": self.return_approve_request,
             "returnCancel": self.return_cancel,
             "returnClose": self.return_close,
@@ -127,6 +128,20 @@ class Mutations:
             return {"inventoryAdjustmentGroup": None, "userErrors": _nodes(refusal)}
         node = self.nodes.adjustment_group(group) if group["changes"] else None
         return {"inventoryAdjustmentGroup": node, "userErrors": []}
+
+    # ------------------------------------------------------------------ prices
+    def product_variants_bulk_update(
+        self,
+        productId: str,  # noqa: N803 - the schema's name
+        variants: list[dict[str, Any]],
+        **_quiet: Any,
+    ) -> Node:
+        """Prices only. All of them or none, as without allowPartialUpdates."""
+        try:
+            changed = pricing.set_prices(self.shop, productId, variants)
+        except Refused as refusal:
+            return {"product": None, "productVariants": None, "userErrors": _nodes(refusal)}
+        return {"productVariants": [self.nodes.variant(variant) for variant in changed], "userErrors": []}
 
     # ------------------------------------------------------------------ orders
     def order_cancel(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.connectors.direct.wire import StockReport, SubmittedOrder, SubmittedReceipt, SubmittedReturn
+from pydantic import BaseModel
+
+from crossdock.connectors.direct.wire import AccountReport, PriceReport, StockReport, SubmittedOrder, SubmittedReceipt, SubmittedReturn
 from crossdock.domain.exception_record import ExceptionStatus
 from crossdock.domain.order_record import OrderStatus
 from crossdock.domain.return_record import ReturnStatus
@@ -34,11 +36,16 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    submitted = SubmittedOrder.model_json_schema(ref_template="#/components/schemas/{model}")
-    reported = StockReport.model_json_schema(ref_template="#/components/schemas/{model}")
-    returned = SubmittedReturn.model_json_schema(ref_template="#/components/schemas/{model}")
-    received = SubmittedReceipt.model_json_schema(ref_template="#/components/schemas/{model}")
-    inner = submitted.pop("$defs", {}) | reported.pop("$defs", {}) | returned.pop("$defs", {}) | received.pop("$defs", {})
+    taken: dict[str, type[BaseModel]] = {
+        "SubmittedOrder": SubmittedOrder,
+        "StockReport": StockReport,
+        "PriceReport": PriceReport,
+        "AccountReport": AccountReport,
+        "SubmittedReturn": SubmittedReturn,
+        "SubmittedReceipt": SubmittedReceipt,
+    }
+    submitted = {name: model.model_json_schema(ref_template="#/components/schemas/{model}") for name, model in taken.items()}
+    inner = {name: schema for document in submitted.values() for name, schema in document.pop("$defs", {}).items()}
     summary = {
         "order_id": _STRING,
         "number": _nullable(_STRING),
@@ -54,10 +61,30 @@ def _schemas() -> dict[str, Any]:
     needed = ["order_id", "status", "accepted_at", "open_exceptions"]
     return {
         **inner,
-        "SubmittedOrder": submitted,
-        "StockReport": reported,
-        "SubmittedReturn": returned,
-        "SubmittedReceipt": received,
+        **submitted,
+        "PricesAccepted": _object(["delivery_id", "prices", "status"], delivery_id=_STRING, prices={"type": "integer"}, status={"const": "accepted"}),
+        "AccountsAccepted": _object(["delivery_id", "accounts", "status"], delivery_id=_STRING, accounts={"type": "integer"}, status={"const": "accepted"}),
+        "Price": _object(
+            ["sku", "list_price", "stale", "prices", "shown"],
+            sku=_STRING,
+            product=_nullable({"type": "object"}),
+            list_price=_nullable(_MONEY),
+            stale={"type": "boolean", "description": "something that counts here is not what its owner says, or a sales channel does not show it"},
+            prices=_list(
+                _object(
+                    ["price", "about", "stale"],
+                    price=_STRING,
+                    about=_STRING,
+                    counts=_nullable({"type": "object"}),
+                    waits_for_approval=_nullable({"type": "object"}),
+                    refused=_nullable({"type": "object"}),
+                    stale={"type": "boolean"},
+                )
+            ),
+            shown={"type": "object", "additionalProperties": {"type": "object"}, "description": "what each sales channel was told last"},
+            entries=_list({"type": "object"}),
+            chain={"type": "object"},
+        ),
         "ReturnAccepted": _object(["return_id", "delivery_id", "status"], return_id=_STRING, delivery_id=_STRING, status={"const": "accepted"}),
         "Return": _object(
             ["return_id", "order_id", "status", "lines", "receipts"],
@@ -147,6 +174,7 @@ def _schemas() -> dict[str, Any]:
             default_of=_list(_STRING),
             erp=_nullable(_object(["account", "balance", "blocked"], account=_STRING, limit=_MONEY, balance=_MONEY, blocked={"type": "boolean"})),
             erp_as_of=_nullable(_TIME),
+            terms=_nullable({"type": "object", "description": "what counts, what waits for approval, what was refused"}),
             missing_in=_list(_STRING),
             status={"enum": ["usable", "partial", "not_yet_checked"]},
         ),
@@ -200,7 +228,7 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
     limit = _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50})
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, shipments, returns, customers and exceptions of one tenant."},
+        "info": {"title": f"{title} API", "version": "1.0.0", "description": "Orders, inventory, prices, shipments, returns, customers and exceptions of one tenant."},
         "servers": [{"url": "/v1"}],
         "security": [{"key": []}],
         "paths": {
@@ -249,6 +277,23 @@ def document(*, title: str = "Crossdock") -> dict[str, Any]:
                     "parameters": [_in_path("id"), _IDEMPOTENCY_KEY],
                     "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("SubmittedReceipt")}}},
                     "responses": _answers("ReturnAccepted", status="202", extra=("400", "404", "409", "413", "422")),
+                }
+            },
+            "/prices": {
+                "post": {
+                    "operationId": "reportPrices",
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("PriceReport")}}},
+                    "responses": _answers("PricesAccepted", status="202", extra=("400", "409", "413", "422")),
+                }
+            },
+            "/prices/{sku}": {"get": {"operationId": "getPrice", "parameters": [_in_path("sku")], "responses": _answers("Price", extra=("404",))}},
+            "/customers": {
+                "post": {
+                    "operationId": "reportAccounts",
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("AccountReport")}}},
+                    "responses": _answers("AccountsAccepted", status="202", extra=("400", "409", "413", "422")),
                 }
             },
             "/customers/{id}": {"get": {"operationId": "getCustomer", "parameters": [_in_path("id")], "responses": _answers("Customer", extra=("404",))}},

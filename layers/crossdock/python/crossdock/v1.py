@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from crossdock import gateway
+from crossdock.domain.catalog import CatalogRecord
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import CrossdockError, FieldProblem, NeedsPerson, Rejected, RetryLater
-from crossdock.domain.events import OrderPlaced, ReturnRequested, StockAdjusted, StockCounted
+from crossdock.domain.events import OrderPlaced, PriceChanged, ReturnRequested, StockAdjusted, StockCounted
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderStatus
 from crossdock.domain.return_record import ReturnStatus
-from crossdock.flows import customers, receive, views
+from crossdock.flows import customers, prices, receive, views
 from crossdock.flows.services import Services
 from crossdock.flows.translate import events_of
 
@@ -24,6 +25,7 @@ VERSION = "1.0.0"
 DIRECT = "direct"
 SUBMIT = "orders/submit"
 STOCK_REPORT = "inventory/report"
+PRICE_REPORT, ACCOUNT_REPORT = "prices/submit", "customers/submit"
 RETURN_SUBMIT, RETURN_RECEIVE = "returns/submit", "returns/receive"
 SEARCHED = 2000
 """Among so many of the newest orders a status is looked for."""
@@ -168,14 +170,19 @@ def _get_inventory(call: Call, services: Services, sku: str) -> Answer:
 
 
 def _report_stock(call: Call, services: Services) -> Answer:
+    return _take_report(call, services, STOCK_REPORT, "reports", _checked_stock)
+
+
+def _take_report(call: Call, services: Services, topic: str, name: str, check: Callable[[Delivery, str, Services], int]) -> Answer:
+    """What the tenant's own clients are the system of record of. ``check`` answers how many of it there are."""
     if (refused := _not_to_be_taken(call, services)) is not None:
         return refused
     if not call.body:
-        raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy="send the reports as JSON in UTF-8")
-    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=STOCK_REPORT, body=call.body, received_at=services.clock.now())
-    taken = _keep_refused(call, services, lambda: _checked_stock(delivery, call.client, services))
-    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=STOCK_REPORT, body=call.body, services=services)
-    return call.ok({"delivery_id": accepted.delivery_id, "reports": taken, "status": "accepted"}, status=202)
+        raise Rejected("INVALID_BODY", "the body is empty or its encoding cannot be read", remedy=f"send the {name} as JSON in UTF-8")
+    delivery = Delivery(delivery_id="preview", connection=DIRECT, topic=topic, body=call.body, received_at=services.clock.now())
+    taken = _keep_refused(call, services, lambda: check(delivery, call.client, services))
+    accepted = receive.submit(call.client, call.idempotency_key, connection=DIRECT, topic=topic, body=call.body, services=services)
+    return call.ok({"delivery_id": accepted.delivery_id, name: taken, "status": "accepted"}, status=202)
 
 
 def _checked_stock(delivery: Delivery, client: str, services: Services) -> int:
@@ -207,6 +214,60 @@ def _checked_stock(delivery: Delivery, client: str, services: Services) -> int:
         )
         raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} report(s) are about stock that another system counts", remedy="leave them out", fields=foreign)
     return len(facts)
+
+
+def _report_prices(call: Call, services: Services) -> Answer:
+    return _take_report(call, services, PRICE_REPORT, "prices", _checked_prices)
+
+
+def _checked_prices(delivery: Delivery, client: str, services: Services) -> int:
+    """How many prices; refused with the path of each name that is unknown, and of each price that another system owns."""
+    unknown, owners = [], []
+    for index, occurrence in enumerate(services.connectors.connector(DIRECT).translate(delivery).occurrences):
+        fact = occurrence.fact
+        assert isinstance(fact, PriceChanged)
+        names = [("sku", partial(services.xref.our_sku, DIRECT, fact.price.sku)), ("unit", partial(services.xref.our_unit, DIRECT, fact.price.unit))]
+        if fact.price.account is not None and DIRECT in services.spec.cross_references.customers:
+            names.append(("account", partial(services.xref.account, DIRECT, (fact.price.account,))))
+        unknown += [FieldProblem(f"prices.{index}.{path}", note) for path, look_up in names if (note := _missing(look_up)) is not None]
+        owners.append(prices.owner_of(fact.price, services))
+    if unknown:
+        raise NeedsPerson("MISSING_XREF", f"{len(unknown)} name(s) are not known here", remedy="correct the fields named, or have them added", fields=unknown)
+    _own(owners, "prices", client, services)
+    return len(owners)
+
+
+def _report_accounts(call: Call, services: Services) -> Answer:
+    return _take_report(call, services, ACCOUNT_REPORT, "accounts", _checked_accounts)
+
+
+def _checked_accounts(delivery: Delivery, client: str, services: Services) -> int:
+    taken = len(services.connectors.connector(DIRECT).translate(delivery).occurrences)
+    _own([services.spec.owner("customers")] * taken, "accounts", client, services)
+    events_of(delivery, services)
+    return taken
+
+
+def _own(owners: list[str], name: str, client: str, services: Services) -> None:
+    """Refuses, on record, what another system owns."""
+    foreign = [FieldProblem(f"{name}.{index}", f"{owner} is the system of record") for index, owner in enumerate(owners) if owner != DIRECT]
+    if foreign:
+        services.audit.append(
+            name,
+            actor=client,
+            action="WriteRefused",
+            summary=f"{len(foreign)} of the {name} reported are another system's to say",
+            details={"first": f"{foreign[0].path}: {foreign[0].problem}"},
+            at=services.clock.now(),
+        )
+        raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} of the {name} are another system's to say", remedy="leave them out", fields=foreign)
+
+
+def _get_price(call: Call, services: Services, sku: str) -> Answer:
+    record = services.catalog.get(sku) or CatalogRecord(sku=sku, updated_at=services.clock.now())
+    if not record.prices and record.product is None and sku not in services.spec.articles:
+        return call.missing(f"SKU {sku}")
+    return call.ok({**views.prices(record, services), **views.timeline(services.audit.entries(prices.subject_of(sku)))})
 
 
 def _list_returns(call: Call, services: Services) -> Answer:
@@ -309,7 +370,10 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
     ("POST", re.compile(r"^/returns$"), _submit_return),
     ("GET", re.compile(rf"^/returns/{_ID}$"), _get_return),
     ("POST", re.compile(rf"^/returns/{_ID}/receipts$"), _receive_return),
+    ("POST", re.compile(r"^/customers$"), _report_accounts),
     ("GET", re.compile(rf"^/customers/{_ID}$"), _get_customer),
+    ("POST", re.compile(r"^/prices$"), _report_prices),
+    ("GET", re.compile(rf"^/prices/{_SKU}$"), _get_price),
     ("GET", re.compile(r"^/exceptions$"), _list_exceptions),
     ("GET", re.compile(r"^/health$"), _health),
     ("GET", re.compile(r"^/openapi\.json$"), _openapi),

@@ -44,14 +44,18 @@ def subject_of(sku: str) -> str:
 
 def changed(event: Event, fact: PriceChanged, services: Services) -> None:
     """One price of one SKU. Told again, or overtaken by a newer word, it changes nothing."""
-    price, now = fact.price, services.clock.now()
-    owner = services.spec.owner("contract_prices", "prices") if _is_contract(price) else services.spec.owner("prices")
+    price = fact.price
+    owner = owner_of(price, services)
     if event.source != owner:
         _refuse(price.sku, f"the price ({price.about})", owner, event, services)
         return
     if fact.ended:
         price = price.model_copy(update={"valid_until": fact.as_of})
-    told = Told[Price](value=price, as_of=fact.as_of, source=event.source, requested_by=fact.requested_by or event.source)
+    _hear(Told[Price](value=price, as_of=fact.as_of, source=event.source, requested_by=fact.requested_by or event.source), services)
+
+
+def _hear(told: Told[Price], services: Services) -> None:
+    price, now = told.value, services.clock.now()
 
     def note(current: CatalogRecord) -> CatalogRecord | None:
         heard = current.prices.get(price.key, Governed[Price]()).heard(told, needs_approval=lambda before, after: _is_large(before, after, services))
@@ -59,8 +63,37 @@ def changed(event: Event, fact: PriceChanged, services: Services) -> None:
 
     record = services.catalog.change(price.sku, note, now=now)
     governed = record.prices.get(price.key)
-    if governed is not None and governed.known_at == fact.as_of:  # also when it is told again: the first time may have ended before this
+    if governed is not None and governed.known_at == told.as_of:  # also when it is told again: the first time may have ended before this
         _follow(record, price.key, governed, services)
+
+
+def owner_of(price: Price, services: Services) -> str:
+    """The connection whose word on this price holds."""
+    return services.spec.owner("contract_prices", "prices") if _is_contract(price) else services.spec.owner("prices")
+
+
+def asked(sku: str, owned: Price | None, services: Services) -> Price | None:
+    """The list price that counts, after the ERP has been asked for it (``owned``, in its own names; None: it does not sell the article).
+    A word of it that nothing has brought before is heard like any other. None: no price of the SKU is kept here."""
+    now = services.clock.now()
+    if owned is not None and services.spec.owner("prices") == services.spec.erp:
+        price = Price(sku=sku, unit=services.xref.our_unit(services.spec.erp, owned.unit), price=owned.price)
+        record = services.catalog.get(sku)
+        governed = record.prices.get(price.key) if record else None
+        newest = governed and max((told for told in (governed.standing, governed.proposed, governed.refused) if told is not None), key=lambda told: told.as_of, default=None)
+        if not newest or newest.value.price != price.price:
+            _hear(Told[Price](value=price, as_of=now, source=services.spec.erp, requested_by=services.spec.erp), services)
+    record = services.catalog.get(sku)
+    return list_price(record, services) if record else None
+
+
+def is_told(connection: str, price: Price, services: Services) -> bool | None:
+    """Whether the channel was told this very price last. None: it is told no prices."""
+    if services.spec.prices.publish == "off" or connection not in channels(services):
+        return None
+    record = services.catalog.get(price.sku)
+    shown = record.shown.get(connection) if record else None
+    return shown is not None and not shown.stale and shown.price == price.price
 
 
 def _is_large(before: Price, after: Price, services: Services) -> bool:

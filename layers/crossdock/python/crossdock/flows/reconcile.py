@@ -33,6 +33,7 @@ from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockLevel, StockReading
 from crossdock.flows import circuit, progress, raise_exception, stock
 from crossdock.flows import customers as known_customers
+from crossdock.flows import prices as known_prices
 from crossdock.flows.commands_of import intent_of, line_key
 from crossdock.flows.receive import safe_id
 from crossdock.flows.services import Services
@@ -439,7 +440,8 @@ def shown(connection: str, cursor: str | None, services: Services, report: Repor
 
 
 def prices(connection: str, cursor: str | None, services: Services, report: Report) -> str | None:
-    """What a sales channel charges against the list price of the ERP, piece for piece, within the tenant's tolerance."""
+    """What a sales channel charges against what counts here, piece for piece, within the tenant's tolerance. What counts is the owner's word, but for a
+    change that waits for approval; the ERP is asked on the way, so a change that no poll has brought is heard now."""
     erp, xref = services.spec.erp, services.xref
     connector, books = services.connectors.connector(connection), services.connectors.connector(erp)
     page = circuit.asked(connection, lambda: connector.snapshot("list_prices", cursor), services)
@@ -447,16 +449,20 @@ def prices(connection: str, cursor: str | None, services: Services, report: Repo
     questions = [PriceQuestion(xref.their_sku(erp, sku), xref.their_unit(erp, services.xref.article(sku).base_unit), Decimal(1), price.price.currency) for sku, price in listed]
     known = circuit.asked(erp, lambda: books.prices("", questions), services) if questions else []
     for (sku, price), owned in zip(listed, known, strict=True):
+        governed = known_prices.asked(sku, owned, services)
+        told = governed is not None and known_prices.is_told(connection, governed, services)
+        if governed is not None and told is False:
+            report.in_flight["Price"] += 1
+            continue
+        counts = governed.price if governed is not None else owned.price if owned is not None else None
         difference = None
-        subject = f"{connection}#{sku}"
-        tolerance = services.spec.price_tolerance
-        if owned is None or owned.price.currency != price.price.currency or not within(tolerance, expected=owned.price, actual=price.price):
-            says = f"{plain(owned.price.amount)} {owned.price.currency}" if owned else "nothing: it is unknown or blocked there"
-            detail = f"{connection} charges {plain(price.price.amount)} {price.price.currency} for {sku}; {erp} says {says}"
-            difference = Difference(
-                "PRICE_DRIFT", subject, services.spec.systems_of_record.get("prices", erp), connection, detail, "the price was changed in one of them only", None, None
-            )
-        report.note("Price", "PRICE_DRIFT", subject, difference)
+        if counts is None or counts.currency != price.price.currency or not within(services.spec.price_tolerance, expected=counts, actual=price.price):
+            owner = services.spec.owner("prices")
+            says = counts.exact() if counts else "nothing: it is unknown or blocked there"
+            detail = f"{connection} charges {price.price.exact()} for {sku}; {owner} says {says}"
+            repair = OutboundMessage(command=known_prices.SET_PRICE, connection=connection, arguments={"sku": sku, "again": "1"}) if told else None
+            difference = Difference("PRICE_DRIFT", f"{connection}#{sku}", owner, connection, detail, "the price was changed in one of them only", None, repair)
+        report.note("Price", "PRICE_DRIFT", f"{connection}#{sku}", difference)
     return page.cursor
 
 

@@ -90,7 +90,7 @@ def requested(event: Event, fact: ReturnRequested, services: Services) -> None:
     if services.returns.get(asked.return_id) is None:
         order = services.orders.get(asked.order_id)
         if order is None or order.order is None:
-            _park(event, asked.order_id, services, is_here=lambda: services.orders.get(asked.order_id) is not None)
+            _park(event, asked.order_id, services, is_here=lambda: _is_placed(services.orders.get(asked.order_id)))
             return
         now = services.clock.now()
         fresh = ReturnRecord(
@@ -118,6 +118,11 @@ def requested(event: Event, fact: ReturnRequested, services: Services) -> None:
         )
     services.workflow.start(asked.return_id)
     progress.rejoin([asked.return_id, asked.external_id], asked.return_id, services)
+
+
+def _is_placed(record: OrderRecord | None) -> bool:
+    """More than announced by something that overtook it."""
+    return record is not None and record.order is not None
 
 
 def withdrawn(event: Event, fact: ReturnWithdrawn, services: Services) -> None:

@@ -9,6 +9,7 @@ from crossdock.domain.connector import Occurrence
 from crossdock.domain.delivery import Delivery, DeliveryStatus
 from crossdock.domain.errors import NeedsPerson
 from crossdock.domain.events import (
+    AccountChanged,
     Event,
     Fact,
     OrderPlaced,
@@ -94,13 +95,22 @@ def in_our_words(fact: Fact, connection: str, services: Services) -> Fact:
     if isinstance(fact, ProductChanged):
         ours = {"sku": services.xref.our_sku(connection, fact.product.sku), "base_unit": services.xref.our_unit(connection, fact.product.base_unit)}
         return fact.model_copy(update={"product": fact.product.model_copy(update=ours)})
+    if isinstance(fact, AccountChanged):
+        ours = {"account": _our_account(fact.account.account, connection, services)}
+        return fact.model_copy(update={"account": fact.account.model_copy(update=ours)})
     return fact
 
 
 def _our_price(price: Price, connection: str, services: Services) -> Price:
     unit = services.xref.our_unit(connection, price.unit)
     minimum = None if price.minimum is None else Quantity(value=price.minimum.value, unit=unit)
-    return price.model_copy(update={"sku": services.xref.our_sku(connection, price.sku), "unit": unit, "minimum": minimum})
+    account = price.account and _our_account(price.account, connection, services)
+    return price.model_copy(update={"sku": services.xref.our_sku(connection, price.sku), "unit": unit, "minimum": minimum, "account": account})
+
+
+def _our_account(named: str, connection: str, services: Services) -> str:
+    """A connection that names customers in its own way is looked up; any other uses our account numbers."""
+    return services.xref.account(connection, (named,)) if connection in services.spec.cross_references.customers else named
 
 
 def _our_return(asked: Return, connection: str, services: Services) -> Return:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock.domain.audit import AuditEntry, broken_links
+from crossdock.domain.catalog import CatalogRecord
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.model import plain, rfc3339
 from crossdock.domain.order_record import BookedShipment, OrderRecord
@@ -12,6 +13,7 @@ from crossdock.domain.return_record import ReturnRecord
 from crossdock.domain.stock import StockLevel
 from crossdock.domain.tenant import Article
 from crossdock.flows import stock
+from crossdock.flows.prices import list_price
 from crossdock.flows.services import Services
 
 
@@ -115,6 +117,29 @@ def inventory(sku: str, levels: list[StockLevel], services: Services) -> dict[st
             for connection in stock.channels(location, services)
             if (figure := stock.available(sku, location, connection, services)) is not None
         ],
+    }
+
+
+def prices(record: CatalogRecord, services: Services) -> dict[str, Any]:
+    """What a SKU costs whom: what counts, what waits for approval, what was refused, and what each sales channel shows of it."""
+    listed = list_price(record, services)
+    return {
+        "sku": record.sku,
+        "product": record.product.as_json() if record.product else None,
+        "list_price": listed.price.as_json() if listed else None,
+        "stale": record.stale,
+        "prices": [
+            {
+                "price": key,
+                "about": next((told.value.about for told in (governed.standing, governed.proposed, governed.refused) if told is not None), key),
+                "counts": governed.standing.as_json() if governed.standing else None,
+                "waits_for_approval": governed.proposed.as_json() if governed.proposed else None,
+                "refused": governed.refused.as_json() if governed.refused else None,
+                "stale": governed.stale,
+            }
+            for key, governed in sorted(record.prices.items())
+        ],
+        "shown": {connection: shown.as_json() for connection, shown in sorted(record.shown.items())},
     }
 
 

@@ -6,8 +6,10 @@ distinction between "not done" and "perhaps done", which they do not make.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -52,12 +54,30 @@ POLL_START = timedelta(hours=1)
 """How far back the first poll of a connection looks."""
 PAGES_PER_POLL = 20
 MOST_PAGES = 500
+MASTER_PAGE, MASTER_PAGES_PER_POLL, MASTERS_TOGETHER = 500, 4, 50
+"""Master data: how many the vendor is to give at once, how often one poll asks, and how many go on together."""
+LOCAL_CURRENCY = "USD"
 NUMBERS_PER_FILTER = 20
 """How many numbers one $filter asks for: keeps the address well below the vendor's limit."""
 
 _Wire = TypeVar("_Wire", bound=wire.Inbound)
 _Made = TypeVar("_Made")
 _CHANGED = (409, 412)
+
+
+@dataclass(frozen=True)
+class _Master:
+    """A collection of master data that is polled: under which topic it goes on, and which of its fields are asked for."""
+
+    topic: str
+    name: str
+    fields: str
+
+
+_MASTERS = {
+    "items": _Master(mapping.ITEMS_TOPIC, "items", "number,displayName,unitPrice,priceIncludesTax,baseUnitOfMeasureCode,blocked,gtin,lastModifiedDateTime"),
+    "customers": _Master(mapping.CUSTOMERS_TOPIC, "customers", "number,displayName,creditLimit,taxLiable,blocked,currencyCode,paymentTermsId,lastModifiedDateTime"),
+}
 
 
 class _Changed(Exception):
@@ -85,12 +105,19 @@ class BusinessCentralConnector:
         ignored = self.manifest.ignored.get(delivery.topic)
         if ignored is not None:
             return Translation(ignored=ignored.reason)
-        if delivery.topic != mapping.SHIPMENT_TOPIC:
+        if delivery.topic not in self.manifest.handled:
             raise ContractDrift("UNKNOWN_EVENT", f"Business Central does not send {delivery.topic!r} here", remedy="add the topic to the manifest")
+        body = strict_json.loads(delivery.body)
         try:
-            polled = wire.PolledShipment.model_validate(strict_json.loads(delivery.body))
+            if delivery.topic == mapping.ITEMS_TOPIC:
+                return mapping.items_from_wire(wire.PolledItems.model_validate(body), currency=self._settings.get("local_currency", LOCAL_CURRENCY))
+            if delivery.topic == mapping.CUSTOMERS_TOPIC:
+                return mapping.customers_from_wire(wire.PolledCustomers.model_validate(body))
+            polled = wire.PolledShipment.model_validate(body)
         except ValidationError as error:
-            raise Rejected("INVALID_BODY", "the shipment breaks the vendor's contract", remedy="correct the named fields, then retry", fields=_problems(error)) from error
+            raise Rejected(
+                "INVALID_BODY", f"what was found under {delivery.topic} breaks the vendor's contract", remedy="correct the named fields, then retry", fields=_problems(error)
+            ) from error
         return mapping.shipment_from_wire(
             polled,
             connection=self._context.connection,
@@ -105,6 +132,8 @@ class BusinessCentralConnector:
         return self._handler(intent)[1](intent)
 
     def poll(self, resource: str, cursor: str | None, known: Known = nothing_known) -> PollResult:  # noqa: ARG002 - no webhook brings the same
+        if resource in _MASTERS:
+            return self._changed_masters(resource, cursor)
         if resource != "shipments":
             raise ContractDrift("UNKNOWN_EVENT", f"Business Central has no poll resource {resource!r}", remedy="ask for one of the manifest's polls")
         since, seen = self._read_cursor(cursor)
@@ -125,6 +154,43 @@ class BusinessCentralConnector:
             for raw, shipment in new
         )
         return PollResult(items, _write_cursor([shipment for _, shipment in found], since, seen))
+
+    def _changed_masters(self, resource: str, cursor: str | None) -> PollResult:
+        """Items or customers that have changed since, in the order in which they did; the first time all of them. Some dozens go on together.
+
+        The cursor: the newest moment read, what the overlap will find again, and the vendor's link to the next page where there was more than one poll takes.
+        """
+        master = _MASTERS[resource]
+        kept = json.loads(cursor) if cursor else {}
+        since = datetime.fromisoformat(kept["newest"]) - POLL_OVERLAP if kept.get("newest") else None
+        options = {**({} if since is None else {"$filter": f"lastModifiedDateTime ge {wire.moment_literal(since)}"}), "$orderby": "lastModifiedDateTime", "$select": master.fields}
+        target: str | None = kept.get("next") or _target(resource, options)
+        seen: dict[str, str] = dict(kept.get("seen", {}))
+        newest, new = str(kept.get("newest") or ""), []
+        for _ in range(MASTER_PAGES_PER_POLL):
+            if target is None:
+                break
+            answer = self._send("GET", target, page_size=MASTER_PAGE)
+            if answer.status != 200:
+                raise _refused(answer, resource)
+            page = _read(wire.Page, answer)
+            for raw in page.value:
+                number, moment = str(raw.get("number")), _shape(wire.Stamped, raw).lastModifiedDateTime.isoformat()
+                if seen.get(number) != moment:
+                    new.append(raw)
+                seen[number], newest = moment, max(newest, moment)
+            target = page.next_link
+        edge = (datetime.fromisoformat(newest) - POLL_OVERLAP).isoformat() if newest else ""
+        following = {"newest": newest or None, "seen": {number: moment for number, moment in seen.items() if moment >= edge}, "next": target}
+        return PollResult(tuple(self._told_together(master, new)), json.dumps(following, sort_keys=True), more=target is not None)
+
+    def _told_together(self, master: _Master, found: Sequence[dict[str, object]]) -> Iterator[PolledItem]:
+        codes = {term.id: term.code for term in self._all(wire.PaymentTerm, "paymentTerms", {"$select": "id,code"})} if found and master.topic == mapping.CUSTOMERS_TOPIC else {}
+        for start in range(0, len(found), MASTERS_TOGETHER):
+            some = found[start : start + MASTERS_TOGETHER]
+            body = {master.name: some, **({"paymentTermsCodes": codes} if codes or master.topic == mapping.CUSTOMERS_TOPIC else {})}
+            states = [f"{raw.get('number')}@{raw.get('lastModifiedDateTime')}" for raw in some]
+            yield PolledItem(key=hashlib.sha256("|".join(states).encode()).hexdigest()[:32], topic=master.topic, body=wire.to_json(body))
 
     def credit(self, account: str) -> CreditStanding | None:
         found = self._all(wire.Customer, "customers", {"$filter": f"number eq {wire.text_literal(account)}"})
@@ -368,7 +434,7 @@ class BusinessCentralConnector:
 
     def _records(self, path: str, options: Mapping[str, str], *, pages: int | None = None) -> Iterator[dict[str, object]]:
         """Every record of a collection, page by page; with ``pages`` at most so many, the rest the next time."""
-        target = f"{path}?{urlencode(options, quote_via=quote, safe='$,()')}"
+        target = _target(path, options)
         for _ in range(pages or MOST_PAGES):
             answer = self._send("GET", target)
             if answer.status != 200:
@@ -434,7 +500,7 @@ class BusinessCentralConnector:
         if answer.status not in (204, 404):
             raise _refused(answer, what)
 
-    def _send(self, method: str, target: str, *, body: bytes | None = None, etag: str | None = None) -> HttpAnswer:
+    def _send(self, method: str, target: str, *, body: bytes | None = None, etag: str | None = None, page_size: int | None = None) -> HttpAnswer:
         """One call below the company, or of a next link; signed in anew once when the token is not taken."""
         url = target if "://" in target else f"{self._company_url()}/{target}"
         headers = {"accept": "application/json"}
@@ -442,6 +508,8 @@ class BusinessCentralConnector:
             headers["content-type"] = "application/json"
         if etag is not None:
             headers["if-match"] = etag
+        if page_size is not None:
+            headers["prefer"] = f"odata.maxpagesize={page_size}"
         writes = method != "GET"
         answer = self._context.http.send(method, url, headers={**headers, "authorization": f"Bearer {self._token()}"}, body=body, writes=writes)
         if answer.status == 401:
@@ -498,6 +566,10 @@ class BusinessCentralConnector:
             return self._context.clock.now() - POLL_START, {}
         kept = json.loads(cursor)
         return datetime.fromisoformat(kept["newest"]) - POLL_OVERLAP, dict(kept["seen"])
+
+
+def _target(path: str, options: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(options, quote_via=quote, safe='$,()')}"
 
 
 def _unsupported(what: str) -> NeedsPerson:

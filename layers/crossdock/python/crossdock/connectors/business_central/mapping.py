@@ -14,12 +14,13 @@ from pydantic import ValidationError
 from crossdock.connectors.business_central import wire
 from crossdock.domain.commands import CreateSalesOrder, InvoicedLine, PostCreditMemo, PostInvoice, Receipt
 from crossdock.domain.connector import LedgerDocument, Occurrence, PriceQuestion, Translation
-from crossdock.domain.customer import CreditStanding
+from crossdock.domain.customer import Account, CreditStanding, Terms
 from crossdock.domain.errors import ContractDrift, FieldProblem, Rejected
-from crossdock.domain.events import ShipmentDispatched
+from crossdock.domain.events import AccountChanged, PriceChanged, ProductChanged, ShipmentDispatched
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order
 from crossdock.domain.price import Price
+from crossdock.domain.product import Product
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
 
 MAX_REFERENCE = 35
@@ -354,17 +355,21 @@ def _packages(shipment: wire.SalesShipment, prefix: str) -> tuple[Package, ...]:
 # ------------------------------------------------------------------ customers and prices
 def credit_from_wire(customer: wire.Customer, open_orders: Sequence[wire.OpenOrder]) -> CreditStanding:
     """The balance includes what is ordered and not yet invoiced; a limit of 0 means that there is none."""
-    blocked = _BLOCKED.get(customer.blocked)
-    if blocked is None:
-        raise ContractDrift("UNKNOWN_STATUS", f"customer {customer.number} is blocked in the unknown way {customer.blocked!r}", remedy="extend the connector's mapping")
     ordered = sum((_not_invoiced(line) for order in open_orders for line in order.salesOrderLines), Decimal(0))
     balance = Money(amount=customer.balanceDue + ordered, currency=customer.currencyCode)
     return CreditStanding(
         account=customer.number,
         limit=Money(amount=customer.creditLimit, currency=customer.currencyCode) if customer.creditLimit else None,
         balance=balance.rounded(),
-        blocked=blocked,
+        blocked=_is_blocked(customer),
     )
+
+
+def _is_blocked(customer: wire.Customer | wire.ChangedCustomer) -> bool:
+    blocked = _BLOCKED.get(customer.blocked)
+    if blocked is None:
+        raise ContractDrift("UNKNOWN_STATUS", f"customer {customer.number} is blocked in the unknown way {customer.blocked!r}", remedy="extend the connector's mapping")
+    return blocked
 
 
 def _not_invoiced(line: wire.OpenOrderLine) -> Decimal:
@@ -379,6 +384,37 @@ def price_from_wire(item: wire.Item | None, question: PriceQuestion) -> Price | 
     if item is None or item.blocked or item.priceIncludesTax:
         return None
     return Price(sku=question.sku, unit=item.baseUnitOfMeasureCode, price=Money(amount=item.unitPrice, currency=question.currency))
+
+
+# ------------------------------------------------------------------ master data that has changed
+ITEMS_TOPIC, CUSTOMERS_TOPIC = "poll.item", "poll.customer"
+
+
+def items_from_wire(polled: wire.PolledItems, *, currency: str) -> Translation:
+    """The list price and the product of each item. A price of 0 is one that nobody has set, and one that includes tax cannot be compared with ours."""
+    told: list[Occurrence] = []
+    for item in polled.items:
+        at = item.lastModifiedDateTime
+        if item.unitPrice and not item.priceIncludesTax:
+            price = Price(sku=item.number, unit=item.baseUnitOfMeasureCode, price=Money(amount=item.unitPrice, currency=currency))
+            told.append(Occurrence(PriceChanged(price=price, as_of=at), at))
+        product = Product(sku=item.number, description=item.displayName, base_unit=item.baseUnitOfMeasureCode, barcodes=(item.gtin,) if item.gtin else (), blocked=item.blocked)
+        told.append(Occurrence(ProductChanged(product=product, as_of=at), at))
+    return Translation(tuple(told))
+
+
+def customers_from_wire(polled: wire.PolledCustomers) -> Translation:
+    """Each customer with its terms. A limit of 0 means that there is none."""
+    told = []
+    for customer in polled.customers:
+        terms = Terms(
+            credit_limit=Money(amount=customer.creditLimit, currency=customer.currencyCode) if customer.creditLimit else None,
+            payment=polled.paymentTermsCodes.get(customer.paymentTermsId),
+            tax_liable=customer.taxLiable,
+        )
+        account = Account(account=customer.number, name=customer.displayName, blocked=_is_blocked(customer), terms=terms)
+        told.append(Occurrence(AccountChanged(account=account, as_of=customer.lastModifiedDateTime), customer.lastModifiedDateTime))
+    return Translation(tuple(told))
 
 
 # ------------------------------------------------------------------ credit memos

@@ -155,6 +155,46 @@ class Item(Inbound):
     blocked: bool
 
 
+class ChangedItem(Item):
+    number: Annotated[Code20, StringConstraints(min_length=1)]
+    displayName: Text100
+    gtin: str
+    lastModifiedDateTime: Instant
+
+
+class Stamped(Inbound):
+    lastModifiedDateTime: Instant
+
+
+class PolledItems(Inbound):
+    """What a poll of items hands on: some of those that have changed, as the vendor shows them."""
+
+    items: tuple[ChangedItem, ...]
+
+
+class ChangedCustomer(Inbound):
+    number: Annotated[Code20, StringConstraints(min_length=1)]
+    displayName: Text100
+    creditLimit: ExactDecimal
+    taxLiable: bool
+    blocked: str
+    currencyCode: Currency
+    paymentTermsId: str
+    lastModifiedDateTime: Instant
+
+
+class PolledCustomers(Inbound):
+    """Some of the customers that have changed, and the codes of their payment terms by id."""
+
+    customers: tuple[ChangedCustomer, ...]
+    paymentTermsCodes: dict[str, Code10]
+
+
+class PaymentTerm(Inbound):
+    id: str
+    code: Code10
+
+
 class Location(Inbound):
     id: str
     code: str

@@ -20,7 +20,8 @@ from crossdock.domain.stock import StockReading
 TOPIC = "orders/submit"
 STOCK_TOPIC = "inventory/report"
 RETURN_TOPIC, RECEIPT_TOPIC = "returns/submit", "returns/receive"
-TOPICS = (TOPIC, STOCK_TOPIC, RETURN_TOPIC, RECEIPT_TOPIC)
+PRICE_TOPIC, ACCOUNT_TOPIC = "prices/submit", "customers/submit"
+TOPICS = (TOPIC, STOCK_TOPIC, RETURN_TOPIC, RECEIPT_TOPIC, PRICE_TOPIC, ACCOUNT_TOPIC)
 
 
 class DirectConnector:
@@ -33,7 +34,9 @@ class DirectConnector:
     def translate(self, delivery: Delivery) -> Translation:
         if delivery.topic not in TOPICS:
             raise ContractDrift(
-                "UNKNOWN_EVENT", f"{delivery.topic!r} is no topic of this connector", remedy="send orders to POST /v1/orders, stock to /v1/inventory, returns to /v1/returns"
+                "UNKNOWN_EVENT",
+                f"{delivery.topic!r} is no topic of this connector",
+                remedy="send orders to POST /v1/orders, stock to /v1/inventory, prices to /v1/prices, accounts to /v1/customers, returns to /v1/returns",
             )
         value, received_at = strict_json.loads(delivery.body), delivery.received_at
         if delivery.topic == RETURN_TOPIC:
@@ -45,6 +48,12 @@ class DirectConnector:
         if delivery.topic == STOCK_TOPIC:
             facts = mapping.stock_from_wire(mapping.parsed(wire.StockReport, value))
             return Translation(occurrences=tuple(Occurrence(fact, fact.occurred_at) for fact in facts))
+        if delivery.topic == PRICE_TOPIC:
+            prices = mapping.prices_from_wire(mapping.parsed(wire.PriceReport, value))
+            return Translation(occurrences=tuple(Occurrence(fact, fact.as_of) for fact in prices))
+        if delivery.topic == ACCOUNT_TOPIC:
+            accounts = mapping.accounts_from_wire(mapping.parsed(wire.AccountReport, value))
+            return Translation(occurrences=tuple(Occurrence(fact, fact.as_of) for fact in accounts))
         order = mapping.order_from_wire(mapping.parsed(wire.SubmittedOrder, value), connection=self._context.connection, received_at=received_at)
         return Translation(occurrences=(Occurrence(OrderPlaced(order=order), order.placed_at),))
 

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 from crossdock.connectors.direct import wire
 from crossdock.domain.address import Address
-from crossdock.domain.customer import Customer
+from crossdock.domain.customer import Account, Customer, Terms
 from crossdock.domain.errors import FieldProblem, Rejected
-from crossdock.domain.events import StockAdjusted, StockCounted
+from crossdock.domain.events import AccountChanged, PriceChanged, StockAdjusted, StockCounted
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
+from crossdock.domain.price import Price
 from crossdock.domain.quantity import Quantity
 from crossdock.domain.return_ import ExchangeLine, ReceivedLine, Return, ReturnLine, ReturnReceipt
 from crossdock.domain.stock import StockAdjustment, StockReading
@@ -46,6 +47,37 @@ def _fact(one: wire.ReportedStock) -> StockCounted | StockAdjusted:
         return StockAdjusted(adjustment=moved)
     on_hand = one.on_hand if one.on_hand is not None else Decimal(0)
     return StockCounted(reading=StockReading(sku=one.sku, location=one.location, on_hand=on_hand, as_of=one.at, expected=one.expected, expected_at=one.expected_at))
+
+
+def prices_from_wire(report: wire.PriceReport) -> list[PriceChanged]:
+    """One fact per price, in the order given."""
+    return [
+        PriceChanged(
+            price=Price(
+                sku=one.sku,
+                unit=one.unit,
+                price=Money(amount=one.amount, currency=one.currency),
+                account=one.account,
+                minimum=None if one.minimum is None else Quantity(value=one.minimum, unit=one.unit),
+                valid_from=one.valid_from,
+                valid_until=one.valid_until,
+            ),
+            as_of=one.as_of,
+            requested_by=one.requested_by,
+            ended=one.ended,
+        )
+        for one in report.prices
+    ]
+
+
+def accounts_from_wire(report: wire.AccountReport) -> list[AccountChanged]:
+    """One fact per account, in the order given."""
+    found = []
+    for one in report.accounts:
+        limit = None if one.credit_limit is None else Money(amount=one.credit_limit.amount, currency=one.credit_limit.currency)
+        terms = Terms(credit_limit=limit, payment=one.payment_terms, tax_liable=one.tax_liable)
+        found.append(AccountChanged(account=Account(account=one.account, name=one.name, blocked=one.blocked, terms=terms), as_of=one.as_of, requested_by=one.requested_by))
+    return found
 
 
 def _exact_amounts(order: wire.SubmittedOrder) -> None:

@@ -1,4 +1,7 @@
-"""What may a client send to POST /v1/orders, /v1/inventory and /v1/returns? Closed: an unknown field is refused, so that nothing a client means is dropped silently."""
+"""What may a client send to POST /v1/orders, /v1/inventory, /v1/prices, /v1/customers and /v1/returns?
+
+Closed: an unknown field is refused, so that nothing a client means is dropped silently.
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,59 @@ class StockReport(Closed):
     """POST /v1/inventory: up to 200 counts and movements; each is taken by itself, the newest of a SKU and location is what holds."""
 
     reports: Annotated[list[ReportedStock], Field(min_length=1, max_length=200)]
+
+
+class SubmittedPrice(Closed):
+    """One net price per ``unit`` of a SKU since ``as_of``: the list price; or with ``account`` that account's own, with ``minimum`` from that quantity on,
+    with ``valid_from`` and ``valid_until`` for a time. ``requested_by``: who changed it, for the one who has to let it pass. ``ended``: it is valid no more."""
+
+    sku: Sku
+    unit: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")] = "EA"
+    amount: Annotated[Exact, Field(gt=0)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    account: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    minimum: Annotated[Exact, Field(gt=0)] | None = None
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
+    as_of: Instant
+    requested_by: Text = ""
+    ended: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SubmittedPrice:
+        if self.valid_from is not None and self.valid_until is not None and self.valid_until <= self.valid_from:
+            raise ValueError("valid_until must be after valid_from")
+        return self
+
+
+class PriceReport(Closed):
+    """POST /v1/prices: up to 200 prices; each is taken by itself, the newest word on a price is what holds."""
+
+    prices: Annotated[list[SubmittedPrice], Field(min_length=1, max_length=200)]
+
+
+class SubmittedCredit(Closed):
+    amount: Exact
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+class SubmittedAccount(Closed):
+    """An account with its terms since ``as_of``. ``credit_limit`` left out: there is no limit. ``requested_by``: who changed it."""
+
+    account: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    name: Text = ""
+    blocked: bool = False
+    credit_limit: SubmittedCredit | None = None
+    payment_terms: Text | None = None
+    tax_liable: bool | None = None
+    as_of: Instant
+    requested_by: Text = ""
+
+
+class AccountReport(Closed):
+    """POST /v1/customers: up to 200 accounts."""
+
+    accounts: Annotated[list[SubmittedAccount], Field(min_length=1, max_length=200)]
 
 
 class SubmittedReturnLine(Closed):

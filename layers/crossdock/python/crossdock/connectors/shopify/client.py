@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from crossdock.connectors.shopify import mapping, wire
 from crossdock.domain import strict_json
-from crossdock.domain.commands import ApproveReturn, CancelOrder, CloseReturn, ConfirmShipment, DeclineReturn, Intent, PublishStock, Receipt, RefundReturn
+from crossdock.domain.commands import ApproveReturn, CancelOrder, CloseReturn, ConfirmShipment, DeclineReturn, Intent, PublishStock, Receipt, RefundReturn, SetPrice
 from crossdock.domain.connector import (
     ChangedOrder,
     ConnectionContext,
@@ -32,7 +32,7 @@ from crossdock.domain.customer import CreditStanding
 from crossdock.domain.delivery import Delivery
 from crossdock.domain.errors import ContractDrift, FieldProblem, NeedsPerson, Rejected, RetryLater, UnknownOutcome
 from crossdock.domain.events import Fact, OrderPlaced, OrderUpdated, ReturnAnnounced, ReturnRequested, ReturnWithdrawn
-from crossdock.domain.model import rfc3339
+from crossdock.domain.model import plain, rfc3339
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price
 from crossdock.domain.stock import StockReading
@@ -119,6 +119,15 @@ query CrossdockAvailable($sku: String!, $location: ID!) {
 SET_QUANTITIES = """
 mutation CrossdockSetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
   inventorySetQuantities(input: $input) @idempotent(key: $key) { inventoryAdjustmentGroup { id } userErrors { code field message } }
+}"""
+PRICED = """
+query CrossdockPriced($sku: String!) {
+  shop { currencyCode }
+  productVariants(first: 5, query: $sku) { nodes { id sku price product { id } } }
+}"""
+SET_PRICES = """
+mutation CrossdockSetPrices($productId: ID!, $variants: [ProductVariantsBulkInput!]!) {
+  productVariantsBulkUpdate(productId: $productId, variants: $variants) { productVariants { id price } userErrors { code field message } }
 }"""
 CHANGED_ORDERS = """
 query CrossdockChangedOrders($query: String!, $after: String) {
@@ -360,6 +369,8 @@ class ShopifyConnector:
             return self._cancel(intent)
         if isinstance(intent, PublishStock):
             return self._publish(intent)
+        if isinstance(intent, SetPrice):
+            return self._set_price(intent)
         if isinstance(intent, ApproveReturn):
             return self._approve_return(intent)
         if isinstance(intent, DeclineReturn):
@@ -392,6 +403,9 @@ class ShopifyConnector:
             item, level = self._available(intent)
             same = (level is None and mapping.sellable(intent.available) == 0) or (level is not None and _quantity(level.quantities) == mapping.sellable(intent.available))
             return Receipt(external_id=item, found=True) if same else None
+        if isinstance(intent, SetPrice):
+            priced = self._priced(intent)
+            return Receipt(external_id=priced.id, total=intent.price, found=True) if priced.price == intent.price.amount else None
         if isinstance(intent, ApproveReturn):
             return self._made_return(self._order_for_return(intent), intent) if intent.external_id is None else self._return_in(intent.external_id, _APPROVED)
         if isinstance(intent, DeclineReturn | CloseReturn):
@@ -536,6 +550,37 @@ class ShopifyConnector:
                 _refuse(answer.userErrors, "inventorySetQuantities")
         raise RetryLater("VENDOR_UNAVAILABLE", f"the stock of {intent.storefront_sku} keeps changing in Shopify", after_seconds=2)
 
+    def _set_price(self, intent: SetPrice) -> Receipt:
+        """https://shopify.dev/docs/api/admin-graphql/latest/mutations/productVariantsBulkUpdate"""
+        if intent.price.rounded() != intent.price:
+            raise Rejected(
+                "VENDOR_REFUSED",
+                f"Shopify keeps prices to the {intent.price.currency}'s smallest coin, {intent.price.exact()} is finer",
+                remedy="price a larger unit in the ERP, or round the price there",
+                fields=[FieldProblem("price", f"{intent.price.exact()} is finer than Shopify can show")],
+            )
+        variant = self._priced(intent)
+        if variant.price == intent.price.amount:
+            return Receipt(external_id=variant.id, total=intent.price, found=True)
+        given = {"productId": variant.product.id, "variants": [{"id": variant.id, "price": plain(intent.price.amount)}]}
+        answer = self._mutate(SET_PRICES, given, "productVariantsBulkUpdate", wire.PricesSet)
+        _refuse(answer.userErrors, "productVariantsBulkUpdate")
+        return Receipt(external_id=variant.id, total=intent.price)
+
+    def _priced(self, intent: SetPrice) -> wire.VariantToPrice:
+        """The one variant of a SKU, in a shop of the price's currency. Raises ``Rejected`` for none or several."""
+        sku = intent.storefront_sku
+        answer = self._ask(PRICED, {"sku": _sku_search(sku)})
+        currency = _understood(wire.ShopCurrency, answer.get("shop"), "shop").currencyCode
+        if currency != intent.price.currency:
+            raise Rejected("VENDOR_REFUSED", f"the shop sells in {currency}, the price is in {intent.price.currency}", remedy="set a price in the shop's currency")
+        variants = [variant for variant in _understood(wire.VariantsToPrice, answer.get("productVariants"), "productVariants").nodes if variant.sku == sku]
+        if not variants:
+            raise Rejected("NOT_FOUND", f"Shopify has no variant with the SKU {sku}", remedy="create it in the shop or correct the article's storefront code")
+        if len(variants) > 1:
+            raise Rejected("VENDOR_REFUSED", f"{len(variants)} variants in Shopify have the SKU {sku}", remedy="make the SKU unique in the shop")
+        return variants[0]
+
     # ------------------------------------------------------------------------------------------------ asked
     def credit(self, account: str) -> CreditStanding | None:
         raise _unsupported(f"the credit of account {account}")
@@ -615,8 +660,7 @@ class ShopifyConnector:
     def _available(self, intent: PublishStock) -> tuple[str, wire.Level | None]:
         """The inventory item behind a SKU, and its level at the location. Raises ``Rejected`` for none or several."""
         sku = intent.storefront_sku
-        text = sku.replace("\\", "\\\\").replace('"', '\\"')
-        answer = self._ask(AVAILABLE, {"sku": f'sku:"{text}"', "location": mapping.gid_of("Location", intent.location_code)})
+        answer = self._ask(AVAILABLE, {"sku": _sku_search(sku), "location": mapping.gid_of("Location", intent.location_code)})
         # The search ignores case and tolerates prefixes; only the exact SKU is meant.
         variants = [variant for variant in _understood(wire.Variants, answer.get("productVariants"), "productVariants").nodes if variant.sku == sku]
         if not variants:
@@ -799,6 +843,12 @@ def _invalid(error: ValidationError, topic: str) -> Rejected:
 
 def _unsupported(what: str) -> NeedsPerson:
     return NeedsPerson("COMMAND_NOT_SUPPORTED", f"a Shopify storefront cannot be asked for {what}", remedy="correct the connection in the tenant file")
+
+
+def _sku_search(sku: str) -> str:
+    """The search for a SKU. It ignores case and tolerates prefixes: whoever asks picks the exact one."""
+    text = sku.replace("\\", "\\\\").replace('"', '\\"')
+    return f'sku:"{text}"'
 
 
 def _quantity(quantities: Sequence[wire.NamedQuantity]) -> int:

@@ -466,6 +466,25 @@ class PricedVariants(Inbound):
     pageInfo: PageInfo
 
 
+class ProductOf(Inbound):
+    id: Gid
+
+
+class VariantToPrice(Inbound):
+    id: Gid
+    sku: str | None
+    price: Amount
+    product: ProductOf
+
+
+class VariantsToPrice(Inbound):
+    nodes: list[VariantToPrice]
+
+
+class PricesSet(Inbound):
+    userErrors: list[UserError]
+
+
 class QuantitiesSet(Inbound):
     inventoryAdjustmentGroup: Identified | None = None
     userErrors: list[UserError]
