@@ -46,5 +46,5 @@ def test_every_route_is_in_the_contract_and_nothing_else() -> None:
 
 def _template(pattern: str) -> str:
     text = json.loads(pattern).removeprefix("^").removesuffix("$").replace("\\.", ".")
-    name = "{sku}" if text.startswith("/inventory") else "{id}"
+    name = "{sku}" if text.startswith(("/inventory", "/prices")) else "{id}"
     return "".join([text.split("(")[0], name, text.split(")")[1]]) if "(" in text else text

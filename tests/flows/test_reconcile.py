@@ -336,7 +336,7 @@ def test_prices_that_drift_apart_are_told_with_both() -> None:
     report = a_pass(world)
     told = {each.subject: each.detail for each in report.differences}
     assert set(told) == {"shop#NUT", "shop#VALVE", "shop#PUMP"}, "a tenth of a percent more is within the tolerance of one"
-    assert "charges 5.5 USD" in told["shop#NUT"] and "says 5 USD" in told["shop#NUT"]
+    assert "charges 5.50 USD" in told["shop#NUT"] and "says 5.00 USD" in told["shop#NUT"]
     assert "unknown or blocked" in told["shop#VALVE"]
     world.shop.charged = []
     assert world.open_codes() == ["PRICE_DRIFT"] * 3, "what was not looked at stays open"

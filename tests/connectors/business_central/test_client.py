@@ -604,7 +604,7 @@ def test_an_unreadable_answer_is_drift(plain: Erp) -> None:
 def test_the_manifest_says_what_the_connector_does(plain: Erp) -> None:
     manifest = plain.connector.manifest
     assert set(manifest.commands) == {kind.__name__ for kind in plain.connector._handlers}
-    assert set(manifest.polls) == {"shipments"}
+    assert set(manifest.polls) == {"shipments", "items", "customers"}
     assert set(manifest.credentials) == set(CREDENTIALS)
 
 

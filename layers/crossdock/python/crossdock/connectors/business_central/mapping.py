@@ -361,14 +361,15 @@ def credit_from_wire(customer: wire.Customer, open_orders: Sequence[wire.OpenOrd
         account=customer.number,
         limit=Money(amount=customer.creditLimit, currency=customer.currencyCode) if customer.creditLimit else None,
         balance=balance.rounded(),
-        blocked=_is_blocked(customer),
+        blocked=_is_blocked(customer, "blocked"),
     )
 
 
-def _is_blocked(customer: wire.Customer | wire.ChangedCustomer) -> bool:
+def _is_blocked(customer: wire.Customer | wire.ChangedCustomer, path: str) -> bool:
     blocked = _BLOCKED.get(customer.blocked)
     if blocked is None:
-        raise ContractDrift("UNKNOWN_STATUS", f"customer {customer.number} is blocked in the unknown way {customer.blocked!r}", remedy="extend the connector's mapping")
+        told = f"customer {customer.number} is blocked in the unknown way {customer.blocked!r}"
+        raise ContractDrift("UNKNOWN_STATUS", told, remedy="extend the connector's mapping", fields=[FieldProblem(path, "is none of the known ones")])
     return blocked
 
 
@@ -406,13 +407,13 @@ def items_from_wire(polled: wire.PolledItems, *, currency: str) -> Translation:
 def customers_from_wire(polled: wire.PolledCustomers) -> Translation:
     """Each customer with its terms. A limit of 0 means that there is none."""
     told = []
-    for customer in polled.customers:
+    for index, customer in enumerate(polled.customers):
         terms = Terms(
             credit_limit=Money(amount=customer.creditLimit, currency=customer.currencyCode) if customer.creditLimit else None,
             payment=polled.paymentTermsCodes.get(customer.paymentTermsId),
             tax_liable=customer.taxLiable,
         )
-        account = Account(account=customer.number, name=customer.displayName, blocked=_is_blocked(customer), terms=terms)
+        account = Account(account=customer.number, name=customer.displayName, blocked=_is_blocked(customer, f"customers.{index}.blocked"), terms=terms)
         told.append(Occurrence(AccountChanged(account=account, as_of=customer.lastModifiedDateTime), customer.lastModifiedDateTime))
     return Translation(tuple(told))
 

@@ -33,6 +33,7 @@ Text80 = Annotated[str, _text(80)]
 Text100 = Annotated[str, _text(100)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+NotNegative = Annotated[ExactDecimal, Field(ge=0)]
 Sequence32 = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -157,6 +158,7 @@ class Item(Inbound):
 
 class ChangedItem(Item):
     number: Annotated[Code20, StringConstraints(min_length=1)]
+    unitPrice: NotNegative
     displayName: Text100
     gtin: str
     lastModifiedDateTime: Instant
@@ -175,7 +177,7 @@ class PolledItems(Inbound):
 class ChangedCustomer(Inbound):
     number: Annotated[Code20, StringConstraints(min_length=1)]
     displayName: Text100
-    creditLimit: ExactDecimal
+    creditLimit: NotNegative
     taxLiable: bool
     blocked: str
     currencyCode: Currency
