@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,11 +13,17 @@ import pytest
 
 from crossdock import openapi, v1
 from crossdock.domain.errors import Rejected
+from crossdock.domain.events import PriceChanged
+from crossdock.domain.money import Money
 from crossdock.domain.order_record import BookedLine, BookedShipment, OrderStatus
+from crossdock.domain.price import Price
 from crossdock.domain.quantity import Quantity
 from crossdock.domain.return_ import Return, ReturnLine
 from crossdock.domain.return_record import ReturnRecord, ReturnStatus
 from crossdock.domain.shipment import Package, Shipment, ShippedLine
+from crossdock.flows import prices
+from tests.fakes import START
+from tests.flows.world import event as told
 from tests.functions.tenant import ORDER_ID, Tenant, event
 
 ORDER: dict[str, Any] = {
@@ -285,6 +292,56 @@ def test_a_report_on_stock_that_another_system_owns_is_refused_and_on_record(ten
     status, problem, _ = report(tenant, REPORTED)
     assert (status, problem["code"], problem["errors"][0]["path"]) == (409, "NOT_SYSTEM_OF_RECORD", "reports.0.location")
     assert tenant.services.audit.entries("inventory")[-1].action == "WriteRefused"
+
+
+PRICED = {"prices": [{"sku": "AC-TAP-PTF", "amount": "1.95", "currency": "USD", "as_of": "2026-03-02T08:58:30Z", "requested_by": "ines"}]}
+ACCOUNTS = {"accounts": [{"account": "C10010", "name": "Calder", "credit_limit": {"amount": "9000", "currency": "USD"}, "as_of": "2026-03-02T08:58:30Z"}]}
+
+
+@pytest.fixture
+def owning(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    """The tenant whose own clients are the system of record for prices and customers."""
+    for domain in ("prices", "customers"):
+        monkeypatch.setitem(tenant.services.spec.systems_of_record, domain, "direct")  # type: ignore[arg-type]
+    return tenant
+
+
+@pytest.mark.parametrize(("path", "body", "name"), [("prices", PRICED, "prices"), ("customers", ACCOUNTS, "accounts")])
+def test_a_report_of_its_owner_is_taken_once_per_key(owning: Tenant, path: str, body: dict[str, Any], name: str) -> None:
+    def sent() -> Answer:
+        return call(owning, "POST", path, body, headers={"Idempotency-Key": "k-1"})
+
+    first, again = sent(), sent()
+    assert first[0] == again[0] == 202
+    assert first[1] == again[1] == {"delivery_id": first[1]["delivery_id"], name: 1, "status": "accepted"}
+    assert call(owning, "POST", path, body)[1]["code"] == "IDEMPOTENCY_KEY_MISSING"
+    assert call(owning, "POST", path, "", headers={"Idempotency-Key": "k-2"})[1]["code"] == "INVALID_BODY"
+
+
+@pytest.mark.parametrize(("path", "body", "name"), [("prices", PRICED, "prices"), ("customers", ACCOUNTS, "accounts")])
+def test_a_report_on_what_another_system_owns_is_refused_and_on_record(tenant: Tenant, path: str, body: dict[str, Any], name: str) -> None:
+    status, problem, _ = call(tenant, "POST", path, body, headers={"Idempotency-Key": "k-1"})
+    assert (status, problem["code"], problem["errors"][0]["path"]) == (409, "NOT_SYSTEM_OF_RECORD", f"{name}.0")
+    assert tenant.services.audit.entries(name)[-1].action == "WriteRefused"
+
+
+def test_a_price_of_what_nobody_knows_is_refused_by_its_path(owning: Tenant) -> None:
+    wrong = {"prices": [{**PRICED["prices"][0], "sku": "NOBODY", "unit": "BARREL", "account": "C9"}]}
+    status, problem, _ = call(owning, "POST", "prices", wrong, headers={"Idempotency-Key": "k-1"})
+    assert (status, [entry["path"] for entry in problem["errors"]]) == (422, ["prices.0.sku", "prices.0.unit", "prices.0.account"])
+
+
+def test_a_price_is_told_with_what_counts_and_what_waits(owning: Tenant) -> None:
+    assert call(owning, "GET", "prices/NOBODY")[0] == 404
+    status, found, _ = call(owning, "GET", "prices/AC-TAP-PTF")
+    assert (status, found["list_price"], found["prices"]) == (200, None, [])
+    for amount, minute in (("2", 1), ("3", 2)):
+        fact = PriceChanged(price=Price(sku="AC-TAP-PTF", unit="EA", price=Money.of(amount, "USD")), as_of=START + timedelta(minutes=minute), requested_by="ines")
+        prices.changed(told("direct", fact), fact, owning.services)
+    _, found, _ = call(owning, "GET", "prices/AC-TAP-PTF")
+    assert (found["list_price"], found["stale"]) == ({"amount": "2", "currency": "USD"}, True)
+    assert found["prices"][0]["waits_for_approval"]["value"]["price"] == {"amount": "3", "currency": "USD"}
+    assert [entry["action"] for entry in found["entries"]][:2] == ["PriceChanged", "PriceChangeProposed"]
 
 
 def test_a_sku_with_a_slash_or_a_space_can_be_asked_for(tenant: Tenant) -> None:

@@ -170,6 +170,7 @@ def _schemas() -> dict[str, Any]:
         "Customer": _object(
             ["account", "known_as", "missing_in", "status"],
             account=_STRING,
+            name=_STRING,
             known_as={"type": "object", "additionalProperties": _list(_STRING), "description": "each connection's names of the account"},
             default_of=_list(_STRING),
             erp=_nullable(_object(["account", "balance", "blocked"], account=_STRING, limit=_MONEY, balance=_MONEY, blocked={"type": "boolean"})),

@@ -198,6 +198,46 @@ def test_stock_is_set_when_it_still_is_what_the_caller_thinks(shop: Visitor) -> 
     assert quantities(shop)["available"] == 5
 
 
+SET_PRICES = """
+mutation($productId: ID!, $variants: [ProductVariantsBulkInput!]!) {
+  productVariantsBulkUpdate(productId: $productId, variants: $variants) { productVariants { id price } userErrors { code field message } }
+}"""
+
+
+def priced(shop: Visitor) -> tuple[str, dict[str, str]]:
+    """(product, {"id", "price"}) of the bolt."""
+    variant = shop.ask("{ productVariants(first: 1) { nodes { id price product { id } } } }")["productVariants"]["nodes"][0]
+    return variant["product"]["id"], {"id": variant["id"], "price": variant["price"]}
+
+
+def test_a_price_is_set_to_the_cent(shop: Visitor) -> None:
+    product, variant = priced(shop)
+    answer = shop.ask(SET_PRICES, {"productId": product, "variants": [{"id": variant["id"], "price": "0.485"}]})["productVariantsBulkUpdate"]
+    assert answer == {"productVariants": [{"id": variant["id"], "price": "0.49"}], "userErrors": []}
+    assert priced(shop)[1]["price"] == "0.49"
+    shop.act("set_price", sku="BOLT-M8", price="0.45")
+    assert priced(shop)[1]["price"] == "0.45"
+
+
+def test_a_price_that_the_shop_cannot_take_changes_nothing(shop: Visitor) -> None:
+    product, variant = priced(shop)
+
+    def refused(product: str, *variants: dict[str, str]) -> list[tuple[str, list[str]]]:
+        answer = shop.ask(SET_PRICES, {"productId": product, "variants": list(variants)})["productVariantsBulkUpdate"]
+        assert answer["productVariants"] is None
+        return [(error["code"], error["field"]) for error in answer["userErrors"]]
+
+    assert refused("gid://shopify/Product/1", {"id": variant["id"], "price": "1"}) == [("PRODUCT_DOES_NOT_EXIST", ["productId"])]
+    wrong = [{"id": variant["id"], "price": "-1"}, {"price": "1"}, {"id": "gid://shopify/ProductVariant/1", "price": "1"}, {"id": variant["id"], "price": "1" + "0" * 18}]
+    assert refused(product, *wrong) == [
+        ("GREATER_THAN_OR_EQUAL_TO", ["variants", "0", "price"]),
+        ("PRODUCT_VARIANT_ID_MISSING", ["variants", "1", "id"]),
+        ("PRODUCT_VARIANT_DOES_NOT_EXIST", ["variants", "2", "id"]),
+        ("INVALID_INPUT", ["variants", "3", "price"]),
+    ]
+    assert priced(shop)[1] == variant
+
+
 def test_stock_mutations_without_idempotent_are_refused(shop: Visitor) -> None:
     bare = SET.replace(" @idempotent(key: $key)", "").replace(", $key: String!", "")
     error = shop.refused(bare, {"input": set_input()})

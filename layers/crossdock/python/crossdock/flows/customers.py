@@ -16,8 +16,6 @@ from crossdock.domain.tenant import HoldKind
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
 
-CHANGE, STALE = "TERMS_CHANGE", "TERMS_STALE"
-
 
 def subject_of(account: str) -> str:
     """Under which an account stands in the audit and in exceptions."""
@@ -37,21 +35,22 @@ def shown(account: str, services: Services) -> dict[str, Any] | None:
     default_of = sorted(connection for connection, ours in tables.default_accounts.items() if ours == account)
     kept = services.cursors.get(f"customer#{account}")
     told: dict[str, Any] | None = json.loads(kept) if kept else None
-    if not default_of and not any(names.values()) and (told is None or told["standing"] is None):
+    record = services.accounts.get(account)
+    if not default_of and not any(names.values()) and record is None and (told is None or told["standing"] is None):
         return None
     missing = missing_in(account, services)
     if told is not None and told["standing"] is None:
         missing.append(services.spec.erp)
-    record = services.accounts.get(account)
     return {
         "account": account,
+        "name": record.name if record else "",
         "known_as": {connection: found for connection, found in names.items() if found},
         "default_of": default_of,
         "erp": told["standing"] if told else None,
         "erp_as_of": told["as_of"] if told else None,
         "terms": _shown_terms(record) if record else None,
         "missing_in": missing,
-        "status": "partial" if missing else "usable" if told else "not_yet_checked",
+        "status": "partial" if missing else "usable" if told or record else "not_yet_checked",
     }
 
 
@@ -149,7 +148,7 @@ def _follow(record: AccountRecord, services: Services) -> None:
         )
         seen = {"before": _said(terms.standing.value), "after": proposed["after"], "asked for by": terms.proposed.requested_by}
         raise_exception.episode(
-            CHANGE,
+            "TERMS_CHANGE",
             subject,
             f"{record.account} {record.name} is to buy on {seen['after']} instead of {seen['before']}, asked for by {seen['asked for by']}",
             connection=terms.proposed.source,
@@ -159,9 +158,9 @@ def _follow(record: AccountRecord, services: Services) -> None:
             services=services,
         )
         return
-    raise_exception.close(exception_id(CHANGE, subject), actor=raise_exception.SYSTEM, note="its owner says otherwise now", services=services)
+    raise_exception.close(exception_id("TERMS_CHANGE", subject), actor=raise_exception.SYSTEM, note="its owner says otherwise now", services=services)
     if terms.refused is None and terms.standing is not None:
-        raise_exception.close(exception_id(STALE, subject), actor=raise_exception.SYSTEM, note="what counts is what its owner says", services=services)
+        raise_exception.close(exception_id("TERMS_STALE", subject), actor=raise_exception.SYSTEM, note="what counts is what its owner says", services=services)
         details = _details(terms.standing)
         if last != details["after"]:
             summary = f"{record.account}: {last or 'none'} -> {details['after']}"
@@ -191,7 +190,7 @@ def decide(subject: str, *, approve: bool, actor: str, note: str, services: Serv
     if approve:
         return f"approved: {details['after']} counts"
     raise_exception.episode(
-        STALE,
+        "TERMS_STALE",
         subject,
         f"{account} goes on buying on {details['before']}; {proposed.source} says {details['after']}, which {actor} has not let pass: {note}"[:1000],
         connection=proposed.source,

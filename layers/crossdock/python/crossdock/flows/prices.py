@@ -25,7 +25,6 @@ from crossdock.flows import circuit, raise_exception
 from crossdock.flows.services import Services
 
 SET_PRICE = "SetPrice"
-CHANGE, STALE, DRIFT = "PRICE_CHANGE", "PRICE_STALE", "PRODUCT_DRIFT"
 SWEEP_EVERY = timedelta(hours=6)
 """How often all that differ are published where changes are published as they come: what a crash kept from being told is told then."""
 AT_ONCE = 40
@@ -119,14 +118,14 @@ def _refuse(sku: str, what: str, owner: str, event: Event, services: Services) -
 
 def _follow(record: CatalogRecord, key: str, governed: Governed[Price], services: Services) -> None:
     """Says what the word of the owner has become: on record, to a person, and to the sales channels."""
-    opened = exception_id(CHANGE, subject_of(record.sku), key)
+    opened = exception_id("PRICE_CHANGE", subject_of(record.sku), key)
     if governed.proposed is not None and governed.standing is not None:
         _note("PriceChangeProposed", governed.proposed, governed.standing.value.price, record, services)
         _ask(record, key, governed.standing, governed.proposed, services)
         return
     raise_exception.close(opened, actor=raise_exception.SYSTEM, note="its owner says otherwise now", services=services)
     if governed.refused is None and governed.standing is not None:
-        raise_exception.close(exception_id(STALE, subject_of(record.sku), key), actor=raise_exception.SYSTEM, note="what counts is what its owner says", services=services)
+        raise_exception.close(exception_id("PRICE_STALE", subject_of(record.sku), key), actor=raise_exception.SYSTEM, note="what counts is what its owner says", services=services)
         _note("PriceChanged", governed.standing, None, record, services)
         publish_soon(record.sku, services)
 
@@ -164,7 +163,7 @@ def _ask(record: CatalogRecord, key: str, standing: Told[Price], proposed: Told[
     limit = services.spec.prices.approve_above_percent
     seen = {"price": proposed.value.about, "before": standing.value.price.exact(), "after": proposed.value.price.exact(), "asked for by": proposed.requested_by}
     raise_exception.episode(
-        CHANGE,
+        "PRICE_CHANGE",
         subject_of(record.sku),
         f"{record.sku} ({proposed.value.about}) is to cost {seen['after']} instead of {seen['before']}: more than {limit:f} % otherwise, asked for by {proposed.requested_by}",
         what=key,
@@ -180,7 +179,7 @@ def decide(opened: str, subject: str, *, approve: bool, actor: str, note: str, s
     """A person lets a proposed price pass, or not. ``Rejected`` for the one who asked for it (four eyes)."""
     sku, now = subject.removeprefix("catalog#"), services.clock.now()
     record = services.catalog.get(sku)
-    key = next((key for key in record.prices if exception_id(CHANGE, subject, key) == opened), None) if record else None
+    key = next((key for key in record.prices if exception_id("PRICE_CHANGE", subject, key) == opened), None) if record else None
     if record is None or key is None:
         raise NeedsPerson("PRICE_UNKNOWN", f"nothing is proposed for {sku}", remedy="see `crossdock prices show`")
     proposed, standing = record.prices[key].proposed, record.prices[key].standing
@@ -205,7 +204,7 @@ def decide(opened: str, subject: str, *, approve: bool, actor: str, note: str, s
         publish_soon(sku, services)
         return f"approved: {proposed.value.price.exact()} counts"
     raise_exception.episode(
-        STALE,
+        "PRICE_STALE",
         subject,
         f"{sku} ({proposed.value.about}) goes on costing {details['before']}; {proposed.source} says {proposed.value.price.exact()}, which {actor} has not let pass: {note}"[:1000],
         what=key,
@@ -261,10 +260,10 @@ def _compare(product: Product, owner: str, services: Services) -> None:
     if product.blocked:
         differs.append("is blocked for sale there")
     if not differs:
-        raise_exception.close(exception_id(DRIFT, subject_of(product.sku)), actor=raise_exception.SYSTEM, note="the two agree", services=services)
+        raise_exception.close(exception_id("PRODUCT_DRIFT", subject_of(product.sku)), actor=raise_exception.SYSTEM, note="the two agree", services=services)
         return
     raise_exception.episode(
-        DRIFT,
+        "PRODUCT_DRIFT",
         subject_of(product.sku),
         f"{product.sku} of {owner} {' and '.join(differs)}",
         connection=owner,
