@@ -125,6 +125,17 @@ def test_a_refused_change_leaves_an_exception_and_marks_the_old_price_until_the_
     assert not world.catalog.records["BOLT"].stale
 
 
+def test_what_was_refused_is_stale_no_more_when_another_change_is_let_pass() -> None:
+    world = a_world()
+    says(world, "10", minute=1)
+    says(world, "20", minute=2)
+    decide(world, "reject")
+    says(world, "25", minute=3)
+    assert world.open_codes() == ["PRICE_CHANGE", "PRICE_STALE"]
+    decide(world, "approve")
+    assert (counts(world), world.open_codes()) == ("25.00 USD", [])
+
+
 def test_what_the_owner_takes_back_before_anybody_has_decided_is_asked_no_more() -> None:
     world = a_world()
     says(world, "10", minute=1)

@@ -74,7 +74,12 @@ def test_refused_terms_leave_an_exception_until_the_owner_says_otherwise() -> No
     decide(world, "reject")
     assert (limit(world), world.open_codes()) == ("10000.00 USD", ["TERMS_STALE"])
     assert world.accounts.records["C10010"].terms.stale
-    says(world, "10000", minute=3)
+    says(world, "80000", minute=3)
+    decide(world, "approve")
+    assert (limit(world), world.open_codes()) == ("80000.00 USD", [])
+    says(world, "10000", minute=4)
+    decide(world, "reject")
+    says(world, "80000", minute=5)
     assert world.open_codes() == []
 
 

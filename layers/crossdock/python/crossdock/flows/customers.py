@@ -188,6 +188,7 @@ def decide(subject: str, *, approve: bool, actor: str, note: str, services: Serv
     summary = f"{account}: {details['before']} -> {details['after']}; {note}"[:500]
     raise_exception.note_once(subject, actor=actor, action="TermsChangeApproved" if approve else "TermsChangeRefused", summary=summary, details=details, at=now, services=services)
     if approve:
+        raise_exception.close(exception_id("TERMS_STALE", subject), actor=actor, note="another change was let pass", services=services)
         return f"approved: {details['after']} counts"
     raise_exception.episode(
         "TERMS_STALE",

@@ -201,6 +201,7 @@ def decide(opened: str, subject: str, *, approve: bool, actor: str, note: str, s
     action = "PriceChangeApproved" if approve else "PriceChangeRefused"
     raise_exception.note_once(subject, actor=actor, action=action, summary=summary, details=details, at=now, services=services)
     if approve:
+        raise_exception.close(exception_id("PRICE_STALE", subject, key), actor=actor, note="another change was let pass", services=services)
         publish_soon(sku, services)
         return f"approved: {proposed.value.price.exact()} counts"
     raise_exception.episode(
