@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -297,6 +297,7 @@ class MemoryStock:
         self.left: dict[str, dict[tuple[str, str], Decimal]] = {}
         self.tokens: dict[str, set[str]] = defaultdict(set)
         self.entries: dict[tuple[str, str], dict[tuple[object, ...], StockEntry]] = defaultdict(dict)
+        self.parts: Counter[tuple[str, str]] = Counter()
         self.before_reserve: list[Callable[[], object]] = []
 
     def level(self, sku: str, location: str) -> StockLevel | None:
@@ -367,8 +368,13 @@ class MemoryStock:
             return None
         for line in reservation.lines:
             level = self.shelf.get((line.sku, line.location))
-            if level is None or level.available < line.quantity:
+            if level is None or level.available + line.reach < line.quantity:
                 return f"{line.sku}@{line.location}"
+        for slot in reservation.slots:
+            if slot.limit is not None and self.parts[slot.location, slot.day] >= slot.limit:
+                return f"@{slot.location}"
+        for slot in reservation.slots:
+            self.parts[slot.location, slot.day] += 1
         for line in reservation.lines:
             self._move(line.sku, line.location, committed=line.quantity)
         self.reservations[reservation.order_id] = Reservation.model_validate_json(reservation.model_dump_json(exclude_none=True))
@@ -379,6 +385,9 @@ class MemoryStock:
         level = self.shelf[sku, location]
         changed = {"on_hand": level.on_hand + on_hand, "committed": level.committed + committed, "changes": level.changes + 1}
         self.shelf[sku, location] = level.model_copy(update=changed)
+
+    def load(self, locations: Iterable[str], *, day: str) -> dict[str, int]:
+        return {location: self.parts[location, day] for location in locations}
 
     def reservation(self, order_id: str) -> Reservation | None:
         return self.reservations.get(order_id)

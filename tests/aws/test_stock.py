@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from crossdock.aws.stock import MOST_LINES, DynamoStock
 from crossdock.aws.table import StateTable
 from crossdock.domain.errors import NeedsPerson, RetryLater
-from crossdock.domain.stock import EntryKind, Outcome, Reservation, ReservedLine, StockAdjustment, StockLevel, StockReading
+from crossdock.domain.stock import EntryKind, Outcome, Reservation, ReservedLine, Slot, StockAdjustment, StockLevel, StockReading
 from tests.aws.account import Account, OneAtATime, at_once
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -81,6 +81,66 @@ def test_safety_stock_is_not_sold(table: StateTable) -> None:
     assert stock.reserve(wish("a", line(7))) == "BEARING@CHI"
     assert stock.reserve(wish("b", line(6))) is None
     assert level(stock).available == 0
+
+
+def test_an_order_may_reach_so_far_into_the_safety_stock_and_no_further(table: StateTable) -> None:
+    stock = stocked(table, 10, safety=4)
+
+    def reaching(order_id: str, quantity: int, reach: int) -> str | None:
+        return stock.reserve(wish(order_id, line(quantity).model_copy(update={"reach": Decimal(reach)})))
+
+    assert reaching("a", 9, 2) == "BEARING@CHI"
+    assert reaching("b", 8, 2) is None
+    assert numbers(stock, table) == (10, 8, -2)
+    assert reaching("c", 1, 2) == "BEARING@CHI"
+    assert reaching("d", 1, -3) == "BEARING@CHI"
+    stock.release("b", [line(8)], token="b:cancel")
+    assert reaching("e", 4, -3) == "BEARING@CHI", "three more must stay than the safety stock"
+    assert reaching("f", 3, -3) is None
+
+
+def test_a_location_takes_so_many_parts_a_day_however_many_ask_at_once(account: Account) -> None:
+    stock = stocked(account.table, 100)
+    stock = DynamoStock(StateTable(OneAtATime(account.clients), "state"))
+    today = Slot(location="CHI", day="2026-03-02", limit=7)
+
+    answers = at_once(30, lambda number: stock.reserve(wish(f"order-{number}", line(1)).model_copy(update={"slots": (today,)})))
+
+    assert answers.count(None) == 7
+    assert set(answers) == {None, "@CHI"}
+    assert stock.load(["CHI", "DAL"], day="2026-03-02") == {"CHI": 7, "DAL": 0}
+    assert level(stock).committed == 7, "what found no slot has committed nothing"
+    tomorrow = today.model_copy(update={"day": "2026-03-03"})
+    assert stock.reserve(wish("late", line(1)).model_copy(update={"slots": (tomorrow,)})) is None
+    counted = today.model_copy(update={"limit": None})
+    assert stock.reserve(wish("counted", line(1)).model_copy(update={"slots": (counted,)})) is None
+    assert stock.load(["CHI"], day="2026-03-02") == {"CHI": 8}
+
+
+def test_two_hundred_orders_on_bundles_and_their_pieces_at_once_promise_what_is_there(account: Account) -> None:
+    """Two bolts and a nut make a kit: kits, bolts and lines that share a SKU are ordered at once while the owner counts and moves stock."""
+    stock = stocked(account.table, 150, sku="BOLT")
+    stocked(account.table, 60, sku="NUT")
+    stock = DynamoStock(StateTable(OneAtATime(account.clients), "state"))
+
+    def act(number: int) -> object:
+        if number % 10 == 9:
+            return stock.adjust(
+                StockAdjustment(sku="BOLT", location="CHI", adjustment_id=f"m{number}", change=Decimal(1), occurred_at=NOW + timedelta(seconds=number)),
+                safety=Decimal(0),
+                source="erp",
+                at=NOW,
+            )
+        wanted = [line(2, "BOLT"), line(1, "NUT")] if number % 2 else [line(1, "BOLT"), line(1, "BOLT")]
+        return stock.reserve(wish(f"order-{number}", *wanted))
+
+    answers = at_once(222, act)
+
+    kept = [number for number, answer in enumerate(answers) if answer is None]
+    bolts, nuts = level(stock, "BOLT"), level(stock, "NUT")
+    assert bolts.committed == sum(2 for _ in kept) <= bolts.on_hand == 150 + 22
+    assert nuts.committed == sum(1 for number in kept if number % 2) <= 60
+    assert bolts.on_hand - bolts.committed < 2 or nuts.committed == 60, "and all that could be promised was"
 
 
 def test_all_lines_or_none(table: StateTable) -> None:

@@ -28,6 +28,7 @@ from crossdock.domain.events import (
     OrderCancelled,
     OrderPlaced,
     OrderUpdated,
+    PriceChanged,
     ReturnReceived,
     ReturnRequested,
     ReturnWithdrawn,
@@ -37,6 +38,7 @@ from crossdock.domain.events import (
 from crossdock.domain.exception_record import ExceptionRecord
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, OrderRecord, OrderStatus
+from crossdock.domain.price import Price
 from crossdock.domain.return_ import Disposition, ReceivedLine, ReturnReceipt
 from crossdock.domain.return_record import OVER, ReturnRecord, ReturnStatus
 from crossdock.domain.shipment import PartStatus
@@ -46,7 +48,7 @@ from crossdock.flows import exceptions
 from crossdock.flows.dead_letters import redrive
 from crossdock.flows.services import Services
 from tests.fakes import START
-from tests.flows.world import ADDRESS, RETURN_COMMANDS, SECRET, Crash, World, an_order, line, spec, taking_returns, usd
+from tests.flows.world import ADDRESS, RETURN_COMMANDS, SECRET, SPEC, Crash, World, an_order, line, spec, taking_returns, usd
 
 FORWARD = ("announced", "accepted", "reserved", "posted", "released", "partially_shipped", "shipped", "completed")
 """The way of an order; a later fact may be known before the step that leads to it, so steps may be passed over."""
@@ -121,11 +123,14 @@ MENU = {
     "most of the bolts": [("BOLT", "90", "10", "EA")],
     "scarce pumps": [("PUMP", "3", "300", "EA")],
     "a service": [("NUT", "4", "5", "EA"), ("SETUP", "1", "50", "EA")],
+    "kits and their bolts": [("KIT", "2", "20", "EA"), ("BOLT", "20", "10", "EA")],
+    "a case of kits": [("KIT", "3", "60", "CS")],
 }
 FLAWS = ("nothing", "nothing", "nothing", "total", "price", "address", "SKU", "customer")
 COUNTED = (("BOLT", "CHI", "erp"), ("BOLT", "DAL", "erp"), ("PUMP", "MOR", "threepl"), ("VALVE", "MOR", "threepl"))
 SPANS = tuple(timedelta(**span) for span in ({"seconds": 3}, {"minutes": 2}, {"minutes": 5}, {"hours": 1, "seconds": 1}, {"hours": 4}, {"hours": 25}, {"hours": 76}, {"hours": 96}))
 CALLS = (
+    ("shop", "SetPrice"),
     *[("erp", command) for command in ("CreateSalesOrder", "CreateSalesOrder", "ReleaseFulfillment", "CancelFulfillment", "CancelSalesOrder", "PostInvoice")],
     *[("threepl", command) for command in ("ReleaseFulfillment", "CancelFulfillment")],
     *[("shop", command) for command in ("ConfirmShipment", "CancelOrder")],
@@ -160,7 +165,14 @@ class Tenant(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(spec(), manifests=taking_returns())
+        tenant = spec(
+            articles={"KIT": {"codes": {"erp": "70060"}, "units": [{"unit": "CS", "numerator": 3}], "components": {"BOLT": "2", "NUT": "1"}}},
+            locations={"CHI": {**SPEC["locations"]["CHI"], "daily_orders": 3}},
+        )
+        manifests = taking_returns()
+        shop = manifests["shop"].model_copy(update={"commands": (*manifests["shop"].commands, "SetPrice")})
+        self.world = World(tenant, manifests={**manifests, "shop": shop})
+        self.world.erp.price_list["70060"] = Price(sku="70060", unit="PCS", price=usd(20))
         self.world.orders.records = Watched()
         self.vault = Vault({name: {"webhook_secret": SECRET} for name in self.world.spec.connections})
         keeper = TenantSecret(cast("Clients", SimpleNamespace(secretsmanager=self.vault)), "tenant", self.world.clock)
@@ -390,6 +402,14 @@ class Tenant(RuleBasedStateMachine):
     def customer_keeps_the_goods(self, number: int) -> None:
         self._tell("shop", ReturnWithdrawn(return_id=f"RMA-shop-R{number}", reason="changed my mind", withdrawn_at=self.world.clock.now()))
 
+    @rule(sku=st.sampled_from(["BOLT", "NUT"]), percent=st.integers(80, 125), minutes=st.integers(-5, 0))
+    def the_erp_changes_a_price(self, sku: str, percent: int, minutes: int) -> None:
+        """Orders go on being checked against the ERP's list in this world; what is told late or by much is the matter here."""
+        base = {"BOLT": Decimal(10), "NUT": Decimal(5)}[sku]
+        amount = (base * percent / 100).quantize(Decimal("0.01"))
+        told = Price(sku=self.world.services.xref.their_sku("erp", sku), unit="PCS", price=usd(amount))
+        self._tell("erp", PriceChanged(price=told, as_of=self.world.clock.now() + timedelta(minutes=minutes)))
+
     @rule(place=st.sampled_from(COUNTED), more=st.integers(0, 30), stale=st.booleans())
     def count_stock(self, place: tuple[str, str, str], more: int, stale: bool) -> None:
         """An absolute count: what is there and some that came in. A stale one is older than what is known and says something else."""
@@ -517,6 +537,7 @@ class Tenant(RuleBasedStateMachine):
         self.the_ledger_says_what_was_done()
         self.stock_is_never_promised_twice()
         self.no_more_is_given_back_than_was_paid()
+        self.a_large_change_of_price_has_somebody_behind_it()
         self.what_was_accepted_is_kept()
         self.the_balance_adds_up()
         self.the_audit_is_one_chain_per_subject()
@@ -558,6 +579,18 @@ class Tenant(RuleBasedStateMachine):
             assert quantity <= placed.base_quantity, f"{order_id} {line_id}: {quantity} came back of {placed.base_quantity}"
             paid = next(one.net.amount for one in order.order.lines if one.line_id == line_id) if order.order else Decimal(0)
             assert net <= paid, f"{order_id} {line_id}: {net} given back of {paid}"
+
+    def a_large_change_of_price_has_somebody_behind_it(self) -> None:
+        for sku, record in self.world.catalog.records.items():
+            counted: dict[str, Decimal] = {}
+            for entry in self.world.audit.entries(f"catalog#{sku}"):
+                if entry.action in ("PriceChanged", "PriceChangeApproved"):
+                    after, before = Decimal(entry.details["after"].split()[0]), counted.get(entry.details["price"])
+                    if before is not None and entry.action == "PriceChanged":
+                        assert abs(after - before) * 10 <= before, f"{sku} went from {before} to {after} and nobody was asked"
+                    counted[entry.details["price"]] = after
+            for governed in record.prices.values():
+                assert governed.proposed is None or governed.standing is not None
 
     def what_was_accepted_is_kept(self) -> None:
         notes = self.world.deliveries.notes

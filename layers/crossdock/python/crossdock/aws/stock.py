@@ -19,6 +19,7 @@ from crossdock.domain.stock import (
     Outcome,
     Reservation,
     ReservedLine,
+    Slot,
     StockAdjustment,
     StockChange,
     StockEntry,
@@ -248,7 +249,7 @@ class DynamoStock:
 
     def reserve(self, reservation: Reservation) -> str | None:
         lines = _summed(reservation.lines)
-        if len(lines) > MOST_LINES:
+        if len(lines) + len(reservation.slots) > MOST_LINES:
             raise NeedsPerson(
                 "ORDER_TOO_LARGE", f"order {reservation.order_id} needs {len(lines)} stock positions, {MOST_LINES} can be committed at once", remedy="split the order"
             )
@@ -261,11 +262,29 @@ class DynamoStock:
             "sort": text(stamp(reservation.made_at)),
         }
         actions: list[dict[str, Any]] = [{"Put": {"TableName": self._table.name, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}]
-        actions += [self._update(line, "SET available = available - :q, committed = committed + :q ADD changes :one", "available >= :q") for line in lines]
+        taken = "SET available = available - :q, committed = committed + :q ADD changes :one"
+        actions += [self._update(line, taken, "available >= :least", {":least": number(plain(line.quantity - line.reach))}) for line in lines]
+        actions += [self._take(slot) for slot in reservation.slots]
         failed = self._transact(actions, what=f"reserve {reservation.order_id}")
         if failed is None or failed == 0:
             return None  # committed now, or by an earlier run of the same order
-        return _position(lines[failed - 1])
+        return _position(lines[failed - 1]) if failed <= len(lines) else f"@{reservation.slots[failed - 1 - len(lines)].location}"
+
+    def _take(self, slot: Slot) -> dict[str, Any]:
+        update: dict[str, Any] = {
+            "TableName": self._table.name,
+            "Key": {"pk": text(f"CAPACITY#{slot.location}"), "sk": text(slot.day)},
+            "UpdateExpression": "ADD parts :one",
+            "ExpressionAttributeValues": {":one": number(1)},
+        }
+        if slot.limit is not None:
+            update["ConditionExpression"] = "attribute_not_exists(parts) OR parts < :limit"
+            update["ExpressionAttributeValues"][":limit"] = number(slot.limit)
+        return {"Update": update}
+
+    def load(self, locations: Iterable[str], *, day: str) -> dict[str, int]:
+        found = ((location, self._table.get(f"CAPACITY#{location}", day)) for location in locations)
+        return {location: int(item["parts"]["N"]) if item else 0 for location, item in found}
 
     def _update(self, line: ReservedLine, expression: str, condition: str | None, values: dict[str, Any] | None = None) -> dict[str, Any]:
         update: dict[str, Any] = {

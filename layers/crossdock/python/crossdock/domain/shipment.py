@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 
 from pydantic import Field
 
@@ -19,6 +21,17 @@ class PartLine(Model):
     quantity: Quantity
     base_quantity: ExactDecimal
     """The same in the SKU's base unit, as it is reserved."""
+    components: dict[Sku, ExactDecimal] = Field(default_factory=dict)
+    """Of a bundle: the base units of each component in the whole line, which are what is reserved of it."""
+
+    def takes(self, base: Decimal | None = None) -> dict[Sku, Decimal]:
+        """The stock that so many base units of the line (all, unless given) are made of."""
+        if base is None or base == self.base_quantity:
+            return dict(self.components) or {self.sku: self.base_quantity}
+        if not self.components:
+            return {self.sku: base}
+        share = Fraction(base) / Fraction(self.base_quantity)
+        return {sku: Decimal((count := Fraction(whole) * share).numerator) / count.denominator for sku, whole in self.components.items()}
 
 
 class PartStatus(StrEnum):

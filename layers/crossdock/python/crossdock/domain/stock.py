@@ -154,6 +154,16 @@ class ReservedLine(Model):
     sku: Sku
     location: LocationCode
     quantity: ExactDecimal
+    reach: ExactDecimal = Decimal(0)
+    """How far into the safety stock it may reach (less than none: how much beside it must stay)."""
+
+
+class Slot(Model):
+    """One part among those that a location takes on a day; ``limit`` None: it takes as many as come, they are only counted."""
+
+    location: LocationCode
+    day: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    limit: int | None = None
 
 
 class Reservation(Model):
@@ -161,6 +171,8 @@ class Reservation(Model):
 
     order_id: OrderId
     lines: tuple[ReservedLine, ...]
+    slots: tuple[Slot, ...] = ()
+    """Taken with the stock, in the same write."""
     parts: tuple[Fulfillment, ...] = ()
     """The plan it was made for: kept with it, so that a crash right after the write loses nothing."""
     made_at: Instant

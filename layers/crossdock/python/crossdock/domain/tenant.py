@@ -57,6 +57,20 @@ class Location(Model):
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = "US"
     safety_stock: dict[Sku, ExactDecimal] = Field(default_factory=dict)
     default_safety_stock: ExactDecimal = Decimal(0)
+    routing_safety_stock: dict[Sku, Annotated[ExactDecimal, Field(ge=0)]] = Field(default_factory=dict)
+    default_routing_safety_stock: Annotated[ExactDecimal, Field(ge=0)] | None = None
+    """What routing leaves there, apart from what sales channels are not shown (``safety_stock``); the same where it is not set."""
+    daily_orders: Annotated[int, Field(ge=1)] | None = None
+    """So many parts it takes on one day (UTC); full, it is passed over until the next. A part that is called off keeps its place."""
+    transit_days: dict[str, Annotated[int, Field(ge=0, le=60)]] = Field(default_factory=dict)
+    """Days from here by region (``US-TX``) or country: what *nearest* means. A place that is not named is the farthest."""
+
+    def routing_safety(self, sku: str) -> Decimal | None:
+        """None: the safety stock itself."""
+        return self.routing_safety_stock.get(sku, self.default_routing_safety_stock)
+
+    def transit(self, country: str, region: str) -> int | None:
+        return self.transit_days.get(f"{country}-{region}", self.transit_days.get(country))
 
 
 class Article(Model):
@@ -91,6 +105,12 @@ class RoutingRule(Model):
     countries: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     locations: tuple[LocationCode, ...] = Field(min_length=1)
+    sort: Literal["listed", "nearest", "balance"] = "listed"
+    """``nearest``: by the days from each location to the ship-to; ``balance``: whoever has least of its day's parts first. The order given decides between equals."""
+    split: bool | None = None
+    """Whether this rule may split an order; what ``routing.split`` says unless set."""
+    otherwise: Literal["hold", "next"] = "hold"
+    """When it cannot fill an order: that is it, or the next rule that fits the ship-to is tried."""
 
 
 class Routing(Model):
@@ -103,6 +123,8 @@ class Routing(Model):
     """What happens when not all can be reserved: a person decides, or the order is tried again by itself every
     ``backorder_retry_minutes`` (the hold stays visible meanwhile)."""
     backorder_retry_minutes: Annotated[int, Field(ge=1)] = 15
+    backorder_cancel_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    """An order that still cannot be filled so long after it was accepted is called off by itself; None: a person decides."""
 
 
 class Inventory(Model):
@@ -315,6 +337,11 @@ class TenantSpec(Model):
     @property
     def erp(self) -> str:
         return next(name for name, connection in self.connections.items() if connection.role is Role.ERP)
+
+    @property
+    def counts_parts(self) -> bool:
+        """Whether it must be known how many parts a location has been given on a day."""
+        return any(location.daily_orders is not None for location in self.locations.values()) or any(rule.sort == "balance" for rule in self.routing.rules)
 
     def owner(self, *domains: Literal["customers", "prices", "contract_prices", "products"]) -> str:
         """The connection whose word holds: of the first of these domains that has a system of record, else the ERP."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations, islice, product
@@ -13,17 +14,24 @@ from crossdock.domain.order import Order
 from crossdock.domain.policy import Hold
 from crossdock.domain.quantity import Quantity, to_base
 from crossdock.domain.shipment import Fulfillment, PartLine
-from crossdock.domain.stock import ReservedLine, StockLevel
+from crossdock.domain.stock import ReservedLine, Slot, StockLevel
 from crossdock.domain.tenant import CrossReference, HoldKind, TenantSpec
 
 MAX_REPLANS = 8
 MAX_TRIES = 4096
-"""Placements of item groups that are tried per choice of locations."""
+"""Placements of item groups, and of lines that share what is scarce, that are tried per choice of locations."""
+
+
+Key = tuple[str, str]
+"""(SKU, location)"""
+Free = Mapping[Key, Decimal]
+"""What routing may take of each, in base units."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One order line in the SKU's base unit; ``per_unit`` base units make one ordered unit."""
+    """One order line in the SKU's base unit; ``per_unit`` base units make one ordered unit. Of a bundle, ``components`` are the base units of each
+    component in one of it: they are what must be there."""
 
     line_id: str
     sku: str
@@ -32,6 +40,22 @@ class Need:
     per_unit: Fraction
     value: Decimal
     group: str | None
+    components: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def skus(self) -> list[str]:
+        """What of it is stocked."""
+        return list(self.components) or [self.sku]
+
+    def takes(self, base: Decimal) -> dict[str, Decimal]:
+        """The stock that so many base units of it are made of."""
+        return {sku: count * base for sku, count in self.components.items()} or {self.sku: base}
+
+    def offered(self, location: str, free: Free) -> Decimal:
+        """How many base units of it can be made of what is free there."""
+        if not self.components:
+            return free.get((self.sku, location), Decimal(0))
+        return min(Decimal(int(free.get((sku, location), Decimal(0)) // count)) for sku, count in self.components.items())
 
 
 def needs_of(order: Order, xref: CrossReference) -> list[Need]:
@@ -55,25 +79,63 @@ def needs_of(order: Order, xref: CrossReference) -> list[Need]:
                 per_unit=Fraction(numerator, denominator),
                 value=line.net.amount,
                 group=line.group,
+                components=article.components,
             )
         )
     return needs
 
 
-def candidates(order: Order, spec: TenantSpec) -> list[str]:
-    """The locations of the first routing rule that fits the ship-to, in their order; empty when none fits."""
+@dataclass(frozen=True)
+class Route:
+    """A routing rule as it applies to one order: the locations in the order in which they are tried. ``full``: those that take no more today."""
+
+    locations: tuple[str, ...]
+    split: bool
+    full: tuple[str, ...] = ()
+
+
+def routes(order: Order, spec: TenantSpec, load: Mapping[str, int]) -> list[Route]:
+    """The rules that fit the ship-to, in their order, up to the first that has no next one; none when no rule fits. ``load``: parts of the day by location."""
+    found = []
     for rule in spec.routing.rules:
         if rule.countries and order.ship_to.country not in rule.countries:
             continue
         if rule.regions and order.ship_to.region not in rule.regions:
             continue
-        return list(rule.locations)
-    return []
+        full = [name for name in rule.locations if (limit := spec.locations[name].daily_orders) is not None and load.get(name, 0) >= limit]
+        locations = _sorted([name for name in rule.locations if name not in full], rule.sort, order, spec, load)
+        found.append(Route(tuple(locations), spec.routing.split if rule.split is None else rule.split, tuple(full)))
+        if rule.otherwise == "hold":
+            break
+    return found
 
 
-def _available(levels: Mapping[tuple[str, str], StockLevel], sku: str, location: str) -> Decimal:
-    level = levels.get((sku, location))
-    return max(Decimal(0), level.available) if level is not None else Decimal(0)
+def _sorted(locations: list[str], sort: str, order: Order, spec: TenantSpec, load: Mapping[str, int]) -> list[str]:
+    """Python's sort keeps the order given between equals."""
+    if sort == "nearest":
+        days = {name: spec.locations[name].transit(order.ship_to.country, order.ship_to.region) for name in locations}
+        return sorted(locations, key=lambda name: (days[name] is None, days[name] or 0))
+    if sort == "balance":
+        limits = {name: spec.locations[name].daily_orders for name in locations}
+        # Shares of a day can be compared where everybody has said how much a day is; else the parts themselves are.
+        shared = all(limit is not None for limit in limits.values())
+        return sorted(locations, key=lambda name: Fraction(load.get(name, 0), limits[name] or 1 if shared else 1))
+    return locations
+
+
+def places(found: Iterable[Route]) -> list[str]:
+    """Every location that any of them may use, in the order in which they are tried."""
+    return list(dict.fromkeys(name for route in found for name in (*route.locations, *route.full)))
+
+
+def reach(level: StockLevel, spec: TenantSpec) -> Decimal:
+    """How far routing may reach into the safety stock of a location."""
+    kept = spec.locations[level.location].routing_safety(level.sku)
+    return Decimal(0) if kept is None else level.safety - kept
+
+
+def free_of(levels: Mapping[Key, StockLevel], spec: TenantSpec) -> dict[Key, Decimal]:
+    return {key: max(Decimal(0), level.available + reach(level, spec)) for key, level in levels.items()}
 
 
 def _bundles(needs: Iterable[Need]) -> list[list[Need]]:
@@ -84,18 +146,33 @@ def _bundles(needs: Iterable[Need]) -> list[list[Need]]:
     return list(grouped.values())
 
 
-def _fits(bundle: list[Need], location: str, free: Mapping[tuple[str, str], Decimal]) -> bool:
+def _wanted(needs: Iterable[Need]) -> dict[str, Decimal]:
+    """The stock that they take together, by SKU."""
     wanted: dict[str, Decimal] = defaultdict(Decimal)
-    for need in bundle:
-        wanted[need.sku] += need.base
-    return all(free.get((sku, location), Decimal(0)) >= quantity for sku, quantity in wanted.items())
+    for need in needs:
+        for sku, count in need.takes(need.base).items():
+            wanted[sku] += count
+    return wanted
+
+
+def _fits(bundle: list[Need], location: str, free: Free) -> bool:
+    return all(free.get((sku, location), Decimal(0)) >= quantity for sku, quantity in _wanted(bundle).items())
 
 
 Assignment = list[tuple[Need, str, Decimal]]
 """(need, location, base quantity)"""
 
 
-def assign(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, str], StockLevel], spec: TenantSpec) -> Assignment | None:
+def plan(needs: list[Need], found: Iterable[Route], free: Free, spec: TenantSpec) -> tuple[Assignment, Route] | None:
+    """The first rule's plan that fills the order whole, or None."""
+    for route in found:
+        made = assign(needs, route.locations, free, spec, split=route.split)
+        if made is not None:
+            return made, route
+    return None
+
+
+def assign(needs: list[Need], locations: Sequence[str], free: Free, spec: TenantSpec, *, split: bool) -> Assignment | None:
     """The assignment under the tenant's rules, or None when the order cannot be filled whole.
 
     One location that can ship all wins, the first in routing order. Otherwise (``split``) whole lines and item groups go to the first
@@ -103,51 +180,55 @@ def assign(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, s
     More than ``max_parts`` locations, or a part under ``minimum_part_value``, is no valid split.
     """
     for location in locations:
-        free = {(need.sku, location): _available(levels, need.sku, location) for need in needs}
         if _fits(needs, location, free):
             return [(need, location, need.base) for need in needs]
-    if not spec.routing.split:
+    if not split:
         return None
     for count in range(2, min(spec.routing.max_parts, len(locations)) + 1):
         for chosen in _subsets(locations, count):
-            made = _split(needs, chosen, levels)
+            made = _split(needs, chosen, free)
             if made is not None and _worth_it(made, spec):
                 return made
     return None
 
 
-def _subsets(locations: list[str], count: int) -> Iterable[list[str]]:
+def _subsets(locations: Sequence[str], count: int) -> Iterable[list[str]]:
     """Subsets of that size, keeping routing order, the earliest locations first."""
     return (list(chosen) for chosen in combinations(locations, count))
 
 
-def _split(needs: list[Need], locations: list[str], levels: Mapping[tuple[str, str], StockLevel]) -> Assignment | None:
+def _split(needs: list[Need], locations: list[str], there: Free) -> Assignment | None:
     """Groups are the hardest to place: each of their homes is tried, the earliest locations first; then come the single lines."""
     bundles = _bundles(needs)
     groups = [bundle for bundle in bundles if bundle[0].group]
     # The largest units first: what is left over still serves single pieces.
     singles = sorted((bundle[0] for bundle in bundles if not bundle[0].group), key=lambda need: -need.per_unit)
     for homes in islice(product(locations, repeat=len(groups)), MAX_TRIES):
-        free = {(need.sku, location): _available(levels, need.sku, location) for need in needs for location in locations}
+        free = {(sku, location): there.get((sku, location), Decimal(0)) for need in needs for sku in need.skus for location in locations}
         made: Assignment = []
         for bundle, home in zip(groups, homes, strict=True):
             if not _fits(bundle, home, free):
                 break
             _put(bundle, home, free, made)
         else:
-            rest = _place(singles, locations, free)
+            rest = _place(singles, locations, dict(free)) or _search(singles, locations, free)
             if rest is not None:
                 return made + rest
     return None
 
 
-def _put(bundle: list[Need], home: str, free: dict[tuple[str, str], Decimal], made: Assignment) -> None:
+def _put(bundle: list[Need], home: str, free: dict[Key, Decimal], made: Assignment) -> None:
     for need in bundle:
-        free[need.sku, home] -= need.base
+        _take(need, home, need.base, free)
         made.append((need, home, need.base))
 
 
-def _place(singles: list[Need], locations: list[str], free: dict[tuple[str, str], Decimal]) -> Assignment | None:
+def _take(need: Need, home: str, base: Decimal, free: dict[Key, Decimal]) -> None:
+    for sku, count in need.takes(base).items():
+        free[sku, home] -= count
+
+
+def _place(singles: list[Need], locations: list[str], free: dict[Key, Decimal]) -> Assignment | None:
     """Whole lines to the first location that still has them; what fits nowhere whole is divided."""
     made: Assignment = []
     divisible: list[Need] = []
@@ -160,9 +241,9 @@ def _place(singles: list[Need], locations: list[str], free: dict[tuple[str, str]
     for need in divisible:
         left = need.base
         for location in locations:
-            take = _whole_units(min(left, free[need.sku, location]), left, need.per_unit)
+            take = _whole_units(min(left, need.offered(location, free)), left, need.per_unit)
             if take > 0:
-                free[need.sku, location] -= take
+                _take(need, location, take, free)
                 made.append((need, location, take))
                 left -= take
             if left == 0:
@@ -170,6 +251,55 @@ def _place(singles: list[Need], locations: list[str], free: dict[tuple[str, str]
         if left > 0:
             return None
     return made
+
+
+def _search(singles: list[Need], locations: list[str], free: dict[Key, Decimal]) -> Assignment | None:
+    """Every way to place the lines, whole ones before divided ones, until one fits or ``MAX_TRIES`` have not: where lines share what is scarce,
+    taking the first place for each is not enough."""
+    tries = 0
+
+    def rest(index: int) -> Assignment | None:
+        nonlocal tries
+        if index == len(singles):
+            return []
+        need = singles[index]
+        for shares in _spreads(need, locations, free):
+            tries += 1
+            if tries > MAX_TRIES:
+                return None
+            for location, base in shares:
+                _take(need, location, base, free)
+            placed = rest(index + 1)
+            if placed is not None:
+                return [*((need, location, base) for location, base in shares), *placed]
+            for location, base in shares:
+                _take(need, location, -base, free)
+        return None
+
+    return rest(0)
+
+
+def _spreads(need: Need, locations: list[str], free: Free) -> Iterator[list[tuple[str, Decimal]]]:
+    """The ways to ship one line of what is free: whole from one location, then in whole ordered units from several."""
+    for location in locations:
+        if need.offered(location, free) >= need.base:
+            yield [(location, need.base)]
+    yield from _divided(need, locations, need.base, free)
+
+
+def _divided(need: Need, locations: list[str], left: Decimal, free: Free) -> Iterator[list[tuple[str, Decimal]]]:
+    if not locations:
+        return
+    here, behind = locations[0], locations[1:]
+    take = _whole_units(min(left, need.offered(here, free)), left, need.per_unit)
+    while take > 0:
+        if take == left < need.base:
+            yield [(here, take)]
+        elif take < left:
+            for others in _divided(need, behind, left - take, free):
+                yield [(here, take), *others]
+        take = _whole_units(take - 1, left, need.per_unit)
+    yield from _divided(need, behind, left, free)
 
 
 def _whole_units(offered: Decimal, left: Decimal, per_unit: Fraction) -> Decimal:
@@ -189,7 +319,7 @@ def _worth_it(made: Assignment, spec: TenantSpec) -> bool:
     return len(values) <= spec.routing.max_parts and all(value >= spec.routing.minimum_part_value for value in values.values())
 
 
-def parts_of(order: Order, made: Assignment, locations: list[str], spec: TenantSpec) -> list[Fulfillment]:
+def parts_of(order: Order, made: Assignment, locations: Sequence[str], spec: TenantSpec) -> list[Fulfillment]:
     """One part per location, numbered in routing order: ``<order id>.<n>``."""
     parts = []
     used = [location for location in locations if any(where == location for _, where, _ in made)]
@@ -201,10 +331,15 @@ def parts_of(order: Order, made: Assignment, locations: list[str], spec: TenantS
                 part_id=f"{order.order_id}.{number}",
                 location=location,
                 connection=spec.locations[location].connection,
-                lines=tuple(PartLine(line_id=need.line_id, sku=need.sku, quantity=_ordered(need, base), base_quantity=base) for need, base in lines),
+                lines=tuple(_part_line(need, base) for need, base in lines),
             )
         )
     return parts
+
+
+def _part_line(need: Need, base: Decimal) -> PartLine:
+    components = need.takes(base) if need.components else {}
+    return PartLine(line_id=need.line_id, sku=need.sku, quantity=_ordered(need, base), base_quantity=base, components=components)
 
 
 def _ordered(need: Need, base: Decimal) -> Quantity:
@@ -229,29 +364,57 @@ def intangible_part(order: Order, *, number: int, location: str) -> Fulfillment 
     )
 
 
-def reserved_lines(parts: Iterable[Fulfillment]) -> tuple[ReservedLine, ...]:
-    """What the parts commit, summed per SKU and location: two lines of one SKU are one commitment."""
-    sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+def reserved_lines(parts: Iterable[Fulfillment], levels: Mapping[Key, StockLevel], spec: TenantSpec) -> tuple[ReservedLine, ...]:
+    """What the parts commit, summed per SKU and location: two lines of one SKU, and a bundle that has it, are one commitment."""
+    sums: dict[Key, Decimal] = defaultdict(Decimal)
     for part in parts:
         for line in part.lines:
-            if line.base_quantity:
-                sums[line.sku, part.location] += line.base_quantity
-    return tuple(ReservedLine(sku=sku, location=location, quantity=quantity) for (sku, location), quantity in sorted(sums.items()))
+            for sku, count in line.takes().items() if line.base_quantity else ():
+                sums[sku, part.location] += count
+    return tuple(
+        ReservedLine(sku=sku, location=location, quantity=quantity, reach=reach(levels[sku, location], spec) if (sku, location) in levels else Decimal(0))
+        for (sku, location), quantity in sorted(sums.items())
+    )
 
 
-def no_warehouse(order: Order, needs: list[Need], locations: list[str], levels: Mapping[tuple[str, str], StockLevel]) -> Hold:
-    """What the person sees when no valid plan exists: what is asked for and what is where."""
-    wanted: dict[str, Decimal] = defaultdict(Decimal)
-    for need in needs:
-        wanted[need.sku] += need.base
+def slots_of(parts: Iterable[Fulfillment], spec: TenantSpec, *, day: str) -> tuple[Slot, ...]:
+    """What the parts take of the day of each location; nothing where nobody asks how many there are."""
+    if not spec.counts_parts:
+        return ()
+    return tuple(Slot(location=part.location, day=day, limit=spec.locations[part.location].daily_orders) for part in parts)
+
+
+def promise(needs: list[Need], found: Sequence[Route], levels: Mapping[Key, StockLevel], spec: TenantSpec) -> datetime | None:
+    """When what is on its way, as its owners say, would fill the order; None: not as far as anybody has said."""
+    moments = sorted({level.expected_at for level in levels.values() if level.expected_at is not None and level.expected > 0})
+    for moment in moments:
+        come = {
+            key: level.model_copy(update={"on_hand": level.on_hand + level.expected}) if level.expected_at is not None and level.expected_at <= moment else level
+            for key, level in levels.items()
+        }
+        if plan(needs, found, free_of(come, spec), spec) is not None:
+            return moment
+    return None
+
+
+def no_warehouse(order: Order, needs: list[Need], found: Sequence[Route], levels: Mapping[Key, StockLevel], spec: TenantSpec) -> Hold:
+    """What the person sees when no valid plan exists: what is asked for, what is where, and when it could be filled."""
+    free, locations = free_of(levels, spec), places(found)
     seen = {
-        sku: f"needs {quantity:f}; " + (", ".join(f"{location} has {_available(levels, sku, location):f}" for location in locations) or "no location serves this address")
-        for sku, quantity in sorted(wanted.items())
+        sku: f"needs {quantity:f}; " + (", ".join(f"{location} has {free.get((sku, location), Decimal(0)):f}" for location in locations) or "no location serves this address")
+        for sku, quantity in sorted(_wanted(needs).items())
     }
+    full = list(dict.fromkeys(name for route in found for name in route.full))
+    if full:
+        seen["full today"] = ", ".join(full)
+    when = promise(needs, found, levels, spec) if found else None
+    if when is not None:
+        seen["can be filled from"] = f"{when:%Y-%m-%d %H:%M} UTC, when what is expected has come"
     return Hold(
         HoldKind.WAREHOUSE,
         "NO_VALID_WAREHOUSE",
-        f"no warehouse or split of the routing rules can ship the order to {order.ship_to.country}-{order.ship_to.region}",
+        f"no warehouse or split of the routing rules can ship the order to {order.ship_to.country}-{order.ship_to.region}"
+        + (f"; what is expected fills it from {when:%Y-%m-%d}" if when is not None else ""),
         "wait for stock and retry, change the routing, or reject to cancel",
         seen,
     )

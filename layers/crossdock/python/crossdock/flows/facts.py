@@ -32,7 +32,7 @@ from crossdock.domain.events import (
 from crossdock.domain.exception_record import exception_id
 from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
-from crossdock.domain.shipment import PartStatus, Shipment
+from crossdock.domain.shipment import PartLine, PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
 from crossdock.flows import customers, prices, progress, raise_exception, returns, stock
 from crossdock.flows import order as order_flow
@@ -377,23 +377,29 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
         if part.plan.connection == shipment.connection and part.status is not PartStatus.CANCELLED and (part_id is None or part.plan.part_id == part_id)
     ]
     taken: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    surplus = []
+    loose: dict[str, Decimal] = defaultdict(Decimal)
+
+    def book_line(part: Part, planned: PartLine, offered: Decimal) -> Decimal:
+        """Books as much of what is offered as the line has room for; how much that was, in the sender's count."""
+        room = part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id]
+        counted = progress.in_base_units(planned, room) if in_base_units else room
+        take = min(offered, counted)
+        if take > 0:
+            # The last share takes exactly what is left of the line, so that the shares of a case add up to the case.
+            share = room if take == counted else (planned.quantity.value * take / planned.base_quantity).quantize(SHARE) if in_base_units else take
+            taken[part.plan.part_id][planned.line_id] += share
+        return max(take, Decimal(0))
+
     for line in shipment.lines:
         left = line.quantity
         for part in candidates:
             for planned in part.plan.lines:
-                if planned.sku != line.sku or (line.line_id is not None and planned.line_id != line.line_id) or left <= 0:
-                    continue
-                room = part.remaining(planned.line_id) - taken[part.plan.part_id][planned.line_id]
-                counted = progress.in_base_units(planned, room) if in_base_units else room
-                take = min(left, counted)
-                if take > 0:
-                    # The last share takes exactly what is left of the line, so that the shares of a case add up to the case.
-                    share = room if take == counted else (planned.quantity.value * take / planned.base_quantity).quantize(SHARE) if in_base_units else take
-                    taken[part.plan.part_id][planned.line_id] += share
-                    left -= take
+                if planned.sku == line.sku and line.line_id in (None, planned.line_id) and left > 0:
+                    left -= book_line(part, planned, left)
         if left > 0:
-            surplus.append(f"{left:f} of {line.sku}")
+            loose[line.sku] += left
+    _bundles_of(loose, candidates, book_line, in_base_units=in_base_units)
+    surplus = [f"{count:f} of {sku}" for sku, count in loose.items() if count > 0]
     used = [part for part in candidates if taken.get(part.plan.part_id)]
     booked = []
     for number, part in enumerate(used, start=1):
@@ -408,6 +414,18 @@ def _booking(record: OrderRecord, part_id: str | None, shipment: Shipment, *, in
             )
         )
     return booked, surplus
+
+
+def _bundles_of(loose: dict[str, Decimal], parts: list[Part], book_line: Callable[[Part, PartLine, Decimal], Decimal], *, in_base_units: bool) -> None:
+    """A warehouse that packs bundles may tell of what they are made of. Whole bundles are booked as such and taken out of ``loose``."""
+    for part in parts:
+        for planned in (line for line in part.plan.lines if line.components):
+            one = planned.takes(Decimal(1))
+            whole = min(loose.get(sku, Decimal(0)) // count for sku, count in one.items())
+            per_unit = Decimal(1) if in_base_units else planned.base_quantity / planned.quantity.value
+            booked = book_line(part, planned, whole / per_unit) * per_unit if whole > 0 else Decimal(0)
+            for sku, count in one.items():
+                loose[sku] -= count * booked
 
 
 def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str, services: Services) -> OrderRecord:
@@ -494,12 +512,16 @@ def _surplus(record: OrderRecord, shipment: Shipment, *, in_base_units: bool) ->
     for line in shipment.lines:
         left[line.sku] += line.quantity
     for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
-        if in_base_units:
-            for base in _base_lines(record, booked):
-                left[base.sku] -= base.quantity
-        else:
-            for done in booked.lines:
-                left[record.placed.line(done.line_id).sku] -= done.quantity
+        part = record.part(booked.part_id)
+        for done in booked.lines:
+            planned = next((line for line in part.plan.lines if line.line_id == done.line_id), None) if part else None
+            sku = record.placed.line(done.line_id).sku
+            count = progress.in_base_units(planned, done.quantity) if in_base_units and planned is not None else done.quantity
+            if sku in left or planned is None:
+                left[sku] -= count
+            else:  # a bundle that was told of by what it is made of
+                for component, pieces in planned.takes(count).items():
+                    left[component] -= pieces
     return [f"{quantity:f} of {sku}" for sku, quantity in left.items() if quantity > 0]
 
 
@@ -509,7 +531,8 @@ def _base_lines(record: OrderRecord, booked: BookedShipment) -> list[ReservedLin
     for line in booked.lines:
         planned = next((candidate for candidate in part.plan.lines if candidate.line_id == line.line_id), None) if part else None
         if planned is not None:
-            sums[planned.sku] += progress.in_base_units(planned, line.quantity)
+            for sku, count in planned.takes(progress.in_base_units(planned, line.quantity)).items():
+                sums[sku] += count
     return [ReservedLine(sku=sku, location=booked.location, quantity=quantity) for sku, quantity in sums.items()]
 
 

@@ -151,29 +151,29 @@ def reserve(order_id: str, services: Services) -> Outcome:
         needs = allocate.needs_of(order, services.xref)
     except NeedsPerson as error:
         return _from_error(error, record)
-    locations = allocate.candidates(order, services.spec)
-    levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
+    spec, day = services.spec, f"{services.clock.now():%Y-%m-%d}"
     for _ in range(allocate.MAX_REPLANS):
+        load = services.stock.load(spec.locations, day=day) if spec.counts_parts else {}
+        found = allocate.routes(order, spec, load)
+        levels = services.stock.levels((sku, location) for need in needs for sku in need.skus for location in allocate.places(found))
         standing = services.stock.reservation(order_id)
         if standing is None:
-            made = allocate.assign(needs, locations, levels, services.spec) if needs else []
+            made = allocate.plan(needs, found, allocate.free_of(levels, spec), spec) if needs else ([], allocate.Route((), split=False))
             if made is None:
-                break
-            parts = allocate.parts_of(order, made, locations, services.spec)
-            intangible = allocate.intangible_part(order, number=len(parts) + 1, location=next(iter([*locations, *services.spec.locations])))
+                return _held(allocate.no_warehouse(order, needs, found, levels, spec))
+            assignment, route = made
+            parts = allocate.parts_of(order, assignment, route.locations, spec)
+            slots = allocate.slots_of(parts, spec, day=day)
+            intangible = allocate.intangible_part(order, number=len(parts) + 1, location=next(iter([*route.locations, *spec.locations])))
             parts += [intangible] if intangible else []
-            now = services.clock.now()
-            planned = Reservation(order_id=order_id, lines=allocate.reserved_lines(parts), parts=tuple(parts), made_at=now)
-            short = services.stock.reserve(planned)
-            if short is not None:
-                levels = services.stock.levels((need.sku, location) for need in needs for location in locations)
-                continue
+            lines = allocate.reserved_lines(parts, levels, spec)
+            planned = Reservation(order_id=order_id, lines=lines, slots=slots, parts=tuple(parts), made_at=services.clock.now())
+            if services.stock.reserve(planned) is not None:
+                continue  # somebody else was first: what is left is looked at again
             standing = services.stock.reservation(order_id) or planned  # an earlier run's, if there was one
         stock.changed(((line.sku, line.location) for line in standing.lines), services)
         return _note_reservation(record, standing, services)
-    else:
-        raise ConcurrentChange("STOCK_CONTENTION", f"order {order_id}: other orders took the planned stock {allocate.MAX_REPLANS} times in a row", after_seconds=1)
-    return _held(allocate.no_warehouse(order, needs, locations, levels))
+    raise ConcurrentChange("STOCK_CONTENTION", f"order {order_id}: other orders took the planned stock {allocate.MAX_REPLANS} times in a row", after_seconds=1)
 
 
 def _note_reservation(record: OrderRecord, reservation: Reservation, services: Services) -> Outcome:
@@ -346,8 +346,9 @@ def open_hold(hold: Hold, message: StepRequest | None, services: Services, *, or
     """Puts the order on hold with its deadline and opens the exception on which a person decides. Not while it is being cancelled."""
     name = message.order_id if message else order_id or ""
     now = services.clock.now()
-    policy = services.spec.hold_policy(hold.kind)
-    deadline = now + timedelta(minutes=policy.deadline_minutes)
+    deadline = now + timedelta(minutes=services.spec.hold_policy(hold.kind).deadline_minutes)
+    if hold.kind is HoldKind.WAREHOUSE and (days := services.spec.routing.backorder_cancel_days) is not None:
+        deadline = max(now, _current(name, services).accepted_at + timedelta(days=days))  # counted once: trying again does not begin it anew
     due = deadline
     if hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder == "wait":
         due = min(deadline, now + timedelta(minutes=services.spec.routing.backorder_retry_minutes))

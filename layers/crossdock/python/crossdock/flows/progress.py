@@ -376,7 +376,8 @@ def left_of(part: Part) -> list[ReservedLine]:
     """What of the part's reserved stock has not left, in base units."""
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for line in part.plan.lines:
-        sums[line.sku] += in_base_units(line, part.remaining(line.line_id))
+        for sku, count in line.takes(in_base_units(line, part.remaining(line.line_id))).items():
+            sums[sku] += count
     return [ReservedLine(sku=sku, location=part.plan.location, quantity=quantity) for sku, quantity in sums.items() if quantity > 0]
 
 

@@ -185,15 +185,16 @@ def received(event: Event, fact: ReturnReceived, services: Services) -> None:
     record = services.returns.change(record.return_id, book)
     for position, line in enumerate(receipt.lines):
         if line.disposition is Disposition.RESTOCK and event.source == place.stock_from:
-            back = StockAdjustment(
-                sku=line.sku,
-                location=record.location,
-                adjustment_id=f"{record.return_id}/{receipt.receipt_id}/{position}"[:120],
-                change=line.quantity,
-                reason="returned",
-                occurred_at=receipt.received_at,
-            )
-            stock.adjusted(back, source=event.source, reference=event.causation_id, services=services)
+            for sku, count in _stocked(line.sku, line.quantity, services).items():
+                back = StockAdjustment(
+                    sku=sku,
+                    location=record.location,
+                    adjustment_id=f"{record.return_id}/{receipt.receipt_id}/{position}{'' if sku == line.sku else '/' + sku}"[:120],
+                    change=count,
+                    reason="returned",
+                    occurred_at=receipt.received_at,
+                )
+                stock.adjusted(back, source=event.source, reference=event.causation_id, services=services)
     raise_exception.note_once(
         record.return_id,
         actor=event.source,
@@ -214,6 +215,12 @@ def received(event: Event, fact: ReturnReceived, services: Services) -> None:
             remedy="credit them by hand, or send them back to the customer",
         )
     advance(record.return_id, services)
+
+
+def _stocked(sku: str, quantity: Decimal, services: Services) -> dict[str, Decimal]:
+    """The stock that so much of it is: of a bundle, its components."""
+    article = services.spec.articles.get(sku)
+    return {component: count * quantity for component, count in article.components.items()} if article and article.components else {sku: quantity}
 
 
 def _is_agreed(record: ReturnRecord | None) -> bool:

@@ -11,8 +11,8 @@ from fractions import Fraction
 from crossdock.domain.errors import NeedsPerson
 from crossdock.domain.money import Money
 from crossdock.domain.order_record import OrderRecord, OrderStatus
-from crossdock.domain.stock import ReservedLine, StockLevel
-from crossdock.domain.tenant import Routing, TenantSpec
+from crossdock.domain.stock import ReservedLine
+from crossdock.domain.tenant import Article, Routing, TenantSpec
 from crossdock.flows import allocate
 from crossdock.flows.services import Services
 
@@ -75,9 +75,10 @@ def stock_before(records: Iterable[OrderRecord], services: Services) -> dict[Key
     wanted: set[Key] = set()
     for record in records:
         taken += record.reserved
-        wanted |= {(line.sku, location) for line in record.placed.lines for location in services.spec.locations}
-    for key, level in services.stock.levels(sorted(wanted)).items():
-        free[key] += max(Decimal(0), level.available)
+        skus = {sku for line in record.placed.lines for sku in (services.spec.articles.get(line.sku, Article()).components or (line.sku,))}
+        wanted |= {(sku, location) for sku in skus for location in services.spec.locations}
+    for key, count in allocate.free_of(services.stock.levels(sorted(wanted)), services.spec).items():
+        free[key] += count
     for line in taken:
         free[line.sku, line.location] += line.quantity
     return dict(free)
@@ -101,28 +102,27 @@ def simulate(
     filled = split = parts = 0
     asked, got = Decimal(0), Decimal(0)
     by_location: dict[str, int] = defaultdict(int)
+    load: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for record in records:
         try:
             needs = allocate.needs_of(record.placed, services.xref)
         except NeedsPerson:
             continue  # counted as unfillable: no rule helps an order that names no unit of ours
         asked += sum((need.base for need in needs), Decimal(0))
-        locations = allocate.candidates(record.placed, changed)
-        levels = {
-            (need.sku, location): StockLevel(sku=need.sku, location=location, on_hand=left.get((need.sku, location), Decimal(0)), committed=Decimal(0), safety=Decimal(0))
-            for need in needs
-            for location in locations
-        }
-        made = allocate.assign(needs, locations, levels, changed) if needs else []
-        if made is None:
+        found = allocate.routes(record.placed, changed, load[day := f"{record.accepted_at:%Y-%m-%d}"])
+        planned = allocate.plan(needs, found, left, changed) if needs else ([], allocate.Route((), split=False))
+        if planned is None:
             continue
+        made = planned[0]
         for need, location, base in made:
-            left[need.sku, location] -= base
+            for sku, count in need.takes(base).items():
+                left[sku, location] -= count
             got += base
         used = {location for _, location, _ in made}
         filled, parts, split = filled + 1, parts + len(used), split + (len(used) > 1)
         for location in used:
             by_location[location] += 1
+            load[day][location] += 1
     known = sum(count for location, count in by_location.items() if location in windows)
     kept = sum((windows[location] * count for location, count in by_location.items() if location in windows), Fraction(0))
     return Simulated(

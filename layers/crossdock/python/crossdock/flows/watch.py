@@ -137,7 +137,8 @@ def _held(record: OrderRecord, services: Services, now: datetime) -> datetime:
             return _checks_again(hold, services, now)
         return hold.due_at
     policy = services.spec.hold_policy(hold.hold.kind)
-    if policy.on_expiry == "cancel":
+    backorder = hold.hold.kind is HoldKind.WAREHOUSE and services.spec.routing.backorder_cancel_days is not None
+    if policy.on_expiry == "cancel" or backorder:
         order_flow.request_cancel(record.order_id, reason=f"{hold.code}: nobody decided in time", tell_source=True, actor=raise_exception.SYSTEM, services=services)
         return now + LOOK_AGAIN
     raise_exception.business(
