@@ -355,6 +355,17 @@ def rank(name: str, where: list[str], sort: str, load: dict[str, int], limits: d
     return first, where.index(name)
 
 
+def test_the_nearest_by_days_comes_first_then_who_is_not_known_in_the_order_given() -> None:
+    days = {"CHI": {"US": 3}, "DAL": {"US-IL": 1, "US": 4}, "MOR": {}}
+    tenant = spec(
+        locations={name: {**SPEC["locations"][name], "transit_days": found} for name, found in days.items()},
+        routing={"rules": [{"locations": ["MOR", "CHI", "DAL"], "sort": "nearest"}]},
+    )
+    texas = an_order(ship_to=ADDRESS.model_copy(update={"region": "TX"}))
+    assert [route.locations for route in allocate.routes(an_order(), tenant, {})] == [("DAL", "CHI", "MOR")]
+    assert [route.locations for route in allocate.routes(texas, tenant, {})] == [("CHI", "DAL", "MOR")]
+
+
 def test_routing_leaves_its_own_safety_stock_apart_from_what_channels_are_not_shown() -> None:
     tenant = spec(locations={"CHI": {**SPEC["locations"]["CHI"], "safety_stock": {"BOLT": "4"}, "routing_safety_stock": {"BOLT": "1"}}})
     level = StockLevel(sku="BOLT", location="CHI", on_hand=Decimal(10), committed=Decimal(2), safety=Decimal(4))

@@ -12,8 +12,9 @@ from crossdock.domain.events import ReturnReceived, ReturnRequested, StockCounte
 from crossdock.domain.quantity import Quantity
 from crossdock.domain.return_ import Disposition, ReceivedLine, Return, ReturnLine, ReturnReceipt
 from crossdock.domain.stock import ReservedLine, StockReading
+from crossdock.flows import exceptions
 from tests.fakes import START
-from tests.flows.world import SPEC, World, an_order, line, spec, taking_returns
+from tests.flows.world import SPEC, World, an_order, line, spec, taking_returns, usd
 
 KIT = {"codes": {"erp": "KIT-1"}, "components": {"BOLT": "2", "NUT": "1"}, "units": [{"unit": "CS", "numerator": 3}]}
 
@@ -200,6 +201,16 @@ def test_an_order_that_stays_unfilled_is_called_off_so_many_days_after_it_was_ac
     world.later(3, hours=6)
     assert world.status() == "cancelled"
     assert [subject for kind, subject in world.shop.done if kind == "CancelOrder"] == ["shop-1"]
+
+
+def test_the_days_count_from_the_acceptance_whatever_else_the_order_was_held_for() -> None:
+    world = World(spec(routing={"backorder_cancel_days": 3}))
+    world.erp.accounts["C10010"] = world.erp.accounts["C10010"].model_copy(update={"limit": usd(1)})
+    placed(world, line("1", "PUMP", "9", "300"))
+    world.clock.pass_by(hours=50)
+    exceptions.resolve(world.the_exception("CREDIT_LIMIT").exception_id, decision="approve", note="paid", actor="mia", services=world.services, letters=world.letters)
+    world.run()
+    assert world.the_exception("NO_VALID_WAREHOUSE").due_at == world.record().accepted_at + timedelta(days=3)
 
 
 def test_an_order_that_can_be_filled_in_time_is_not_called_off() -> None:

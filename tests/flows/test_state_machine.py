@@ -44,7 +44,7 @@ from crossdock.domain.return_record import OVER, ReturnRecord, ReturnStatus
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import StockReading
-from crossdock.flows import exceptions
+from crossdock.flows import allocate, exceptions
 from crossdock.flows.dead_letters import redrive
 from crossdock.flows.services import Services
 from tests.fakes import START
@@ -233,15 +233,22 @@ class Tenant(RuleBasedStateMachine):
         self.told.append(told)
         self._send(told)
 
-    @initialize(first=st.sampled_from(sorted(MENU)), second=st.sampled_from(sorted(MENU)), faults=st.lists(FAULTS, max_size=3), crash=st.integers(0, 120))
-    def two_orders(self, first: str, second: str, faults: list[tuple[tuple[str, str], str, int]], crash: int) -> None:
-        """Never a quiet day: what will fail is drawn before the first order comes."""
+    @initialize(first=st.sampled_from(sorted(MENU)), second=st.sampled_from(sorted(MENU)), faults=st.lists(FAULTS, max_size=3), crash=st.integers(0, 120), shipped=st.booleans())
+    def two_orders(self, first: str, second: str, faults: list[tuple[tuple[str, str], str, int]], crash: int, shipped: bool) -> None:
+        """Never a quiet day: what will fail is drawn before the first order comes. ``shipped``: that is long ago for one of them, so that returns are as likely as orders."""
+        if shipped:
+            self.place(2, second, "nothing")
+            self.everything_settles()
+            for part in self._parts():
+                self._ship(part, {sku: left for sku, left in self._left(part).items() if left > 0})
+            self.everything_settles()
         for call, kind, times in faults:
             self.a_system_fails((call, kind, times))
         if crash % 2:
             self.a_worker_will_crash(crash)
         self.place(1, first, "nothing")
-        self.place(2, second, "nothing")
+        if not shipped:
+            self.place(2, second, "nothing")
 
     @precondition(lambda self: len(self.orders) < 4)
     @rule(number=st.integers(3, 4), what=st.sampled_from(sorted(MENU)), flaw=st.sampled_from(FLAWS))
@@ -543,7 +550,8 @@ class Tenant(RuleBasedStateMachine):
         self.the_audit_is_one_chain_per_subject()
 
     def every_effect_is_done_at_most_once(self) -> None:
-        twice = {effect: times for effect, times in Counter(self.world.effects_done()).items() if times > 1}
+        told_again = ("SetPrice",)  # absolute: sent again it says the same, or something newer
+        twice = {effect: times for effect, times in Counter(self.world.effects_done()).items() if times > 1 and effect[0] not in told_again}
         assert not twice, f"done more than once: {twice}"
 
     def the_ledger_says_what_was_done(self) -> None:
@@ -574,11 +582,10 @@ class Tenant(RuleBasedStateMachine):
                 sums[1] += settled.net.amount
             assert record.refunded is None or (record.value is not None and record.refunded == record.value), f"{record.return_id}: {record.refunded} refunded of {record.value}"
         for (order_id, line_id), (quantity, net) in back.items():
-            order = self.world.orders.records[order_id]
-            placed = next(one for one in order.placed.lines if one.line_id == line_id)
-            assert quantity <= placed.base_quantity, f"{order_id} {line_id}: {quantity} came back of {placed.base_quantity}"
-            paid = next(one.net.amount for one in order.order.lines if one.line_id == line_id) if order.order else Decimal(0)
-            assert net <= paid, f"{order_id} {line_id}: {net} given back of {paid}"
+            order = self.world.orders.records[order_id].placed
+            sold = next(need for need in allocate.needs_of(order, self.world.services.xref) if need.line_id == line_id)
+            assert quantity <= sold.base, f"{order_id} {line_id}: {quantity} came back of {sold.base}"
+            assert net <= sold.value, f"{order_id} {line_id}: {net} given back of {sold.value}"
 
     def a_large_change_of_price_has_somebody_behind_it(self) -> None:
         for sku, record in self.world.catalog.records.items():

@@ -119,12 +119,12 @@ def pytest(tree: Path, tests: Sequence[str], *, longest: int = LONGEST_SECONDS, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="mutants whose promise or file contains this")
+    parser.add_argument("--only", default="", help="mutants whose promise or file contains this, or that stand under it")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the outcomes there")
     parser.add_argument("--without-baseline", action="store_true", help="do not check first that the tests pass unchanged")
     wanted = parser.parse_args(arguments)
-    mutants = [mutant for mutant in read() if wanted.only in mutant.promise or wanted.only in mutant.file]
+    mutants = [mutant for mutant in read() if wanted.only in mutant.promise or wanted.only in mutant.file or wanted.only == mutant.about]
     if not mutants:  # pytest takes no names to mean every test there is
         print(f"no mutant's promise or file contains {wanted.only!r}")
         return 1
