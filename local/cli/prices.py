@@ -9,9 +9,8 @@ import typer
 from crossdock.domain.audit import AuditEntry
 from crossdock.domain.catalog import CatalogRecord
 from crossdock.domain.errors import Rejected
-from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.price import Price
-from crossdock.flows import prices, progress, views
+from crossdock.flows import prices, views
 from local.cli.options import on_stack
 from local.cli.rendering import Screen
 from local.cli.stack import Stack
@@ -91,12 +90,6 @@ def _draw(stack: Stack, screen: Screen, record: CatalogRecord, entries: list[Aud
 @on_stack
 def sync(stack: Stack, screen: Screen) -> None:
     """Asks the owners of prices, products and accounts what has changed, and has every sales channel told what differs."""
-    services = stack.services
-    owners = {services.spec.owner("prices"), services.spec.owner("contract_prices", "prices"), services.spec.owner("products"), services.spec.owner("customers")}
-    asked = [(name, resource) for name in sorted(owners) for resource in services.connectors.manifest(name).polls if resource in ("items", "customers")]
-    for connection, resource in asked:
-        progress.send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}), services)
-    told = prices.sweep_now(services)
-    sent = [f"{name} {resource}" for name, resource in asked]
-    facts = {"asked": ", ".join(sent) or "nobody can be asked", "told what differs": ", ".join(told) or "no sales channel"}
-    screen.show({"asked": sent, "told": told}, lambda: screen.facts("under way", facts))
+    asked, told = prices.ask_owners(stack.services), prices.sweep_now(stack.services)
+    facts = {"asked": ", ".join(asked) or "nobody can be asked", "told what differs": ", ".join(told) or "no sales channel"}
+    screen.show({"asked": asked, "told": told}, lambda: screen.facts("under way", facts))

@@ -13,7 +13,7 @@ from typing import Any
 
 from crossdock.domain.errors import CrossdockError
 from crossdock.domain.stage import QueueName
-from crossdock.flows import dead_letters, exceptions
+from crossdock.flows import dead_letters, exceptions, prices
 from crossdock.flows.balance import Balance, balance
 from local.cli import control
 from local.cli.exceptions import changed
@@ -92,6 +92,9 @@ class Story:
             ("the ERP's answer is lost after it has committed: there is one sales order all the same", self._lost_answer),
             ("a cancellation after the release undoes everything", self._cancelled),
             ("the shipment's webhook comes before the acknowledgement and still joins", self._early),
+            ("two orders at once for more than there is: one gets it, the other is held and called off", self._oversell),
+            ("the ERP doubles a price: the shop goes on at the old one until another person lets it pass", self._price),
+            ("of a return only a part comes: that is credited and refunded, once, and agreed everywhere", self._return),
             ("the balance adds up", self._balance),
         ]
         self._see.calm()
@@ -313,6 +316,102 @@ class Story:
         if happened.index("ShipmentDispatched") > happened.index("FulfillmentAcknowledged"):
             raise NotSeen("the shipment before the acknowledgement; instead the other way round")
         self._saw(told, "the shipment was booked, then the acknowledgement came; the order completed")
+
+    def _oversell(self, told: Told) -> None:
+        """Each asks for most of what the 3PL has; nobody picks anything until it is seen who was promised what."""
+        see, sku = self._see, self._cast.theirs
+        see.staff_works(see.threepl, by_itself=False)
+        there = int(see.available(sku))
+        quantity = there * 2 // 3
+        placed = [self._place(told, self._cast.solvent, [Wanted(sku, quantity)]) for _ in range(2)]
+        ids = [see.order_id(one) for one in placed]
+        statuses = until(
+            lambda: found if sorted(found := [str(see.order(name).get("status")) for name in ids]) == ["held", "released"] else None,
+            "one released and one held",
+            within=120,
+            instead=lambda: [see.order(name).get("status") for name in ids],
+        )
+        if int(see.available(sku)) != there - quantity:
+            raise NotSeen(f"{there - quantity} of {sku} left to promise; instead {see.available(sku)}")
+        loser, winner = ids[statuses.index("held")], ids[statuses.index("released")]
+        hold = next(record for record in see.exceptions(loser) if record["code"] == "NO_VALID_WAREHOUSE")
+        self._saw(told, f"{there} of {sku} could be promised, {quantity} were; the other order is held: {hold['hold']['seen'].get(sku, hold['detail'])}")
+        services, letters = see.stack.services, see.stack.letters
+        exceptions.resolve(hold["exception_id"], decision="reject", note="demo: sold out", actor=actor(), services=services, letters=letters)
+        self._say(f"   did: crossdock exceptions resolve {hold['exception_id']} --decision reject --note ...")
+        see.reaches(loser, "cancelled")
+        see.staff_works(see.threepl, by_itself=True)
+        told.order_id = winner
+        see.reaches(winner, "completed")
+        self._completed(told, Decimal(str(placed[ids.index(winner)]["total_price"])), shipments=1)
+
+    def _price(self, told: Told) -> None:
+        see, services = self._see, self._see.stack.services
+        sku = next(sku for sku in sorted(see.world.list_prices) if sku not in (self._cast.own, self._cast.theirs, self._cast.meant))
+        before = see.charged(sku)
+        after, theirs = before * 2, services.xref.their_sku(see.erp, sku)
+
+        def changes(price: Decimal) -> str:
+            see.act(see.erp, "set_price", item=theirs, unit_price=str(price))
+            prices.ask_owners(services)
+            return until(
+                lambda: next((found.exception_id for found in services.exceptions.listed() if found.code == "PRICE_CHANGE" and found.subject == prices.subject_of(sku)), None),
+                "a PRICE_CHANGE exception",
+                within=90,
+                instead=lambda: [found.code for found in services.exceptions.listed()],
+            )
+
+        def lets_pass(name: str, price: Decimal) -> None:
+            exceptions.resolve(name, decision="approve", note="demo: agreed with sales", actor=actor(), services=services, letters=see.stack.letters)
+            self._say(f"   did: crossdock exceptions resolve {name} --decision approve --note ...")
+            until(lambda: see.charged(sku) == price, f"the shop charging {price}", within=90, instead=lambda: see.charged(sku))
+
+        until(lambda: services.catalog.get(sku), f"the ERP's price of {sku} known here", within=90)
+        name = changes(after)
+        if see.charged(sku) != before:
+            raise NotSeen(f"the shop charging {before} while the change waits; instead {see.charged(sku)}")
+        self._saw(told, f"{sku} waits: {before} -> {after}; the shop goes on charging {before}")
+        lets_pass(name, after)
+        approved = next(entry for entry in reversed((see.v1(f"prices/{sku}") or {})["entries"]) if entry["action"] == "PriceChangeApproved")
+        if approved["details"]["requested_by"] == approved["actor"]:
+            raise NotSeen("two persons on record; instead one")
+        self._saw(told, f"the shop charges {after}; on record: asked for by {approved['details']['requested_by']}, let pass by {approved['actor']}")
+        lets_pass(changes(before), before)
+
+    def _return(self, told: Told) -> None:
+        see, sku = self._see, self._cast.theirs
+        self._place(told, self._cast.solvent, [Wanted(sku, 3)])
+        see.reaches(told.order_id, "completed")
+        made = see.act(see.shop, "request_return", order=int(told.order_id.removeprefix(f"{see.shop}-")), lines=[{"sku": see.their_sku(sku), "quantity": 3}])
+        name = f"RMA-{see.shop}-{made['id']}"
+
+        def standing() -> dict[str, Any]:
+            found: dict[str, Any] = see.v1(f"returns/{name}") or {}
+            return found
+
+        expected = until(
+            lambda: standing().get("warehouse_id") if standing().get("status") == "authorised" else None,
+            "the return authorised and announced to the 3PL",
+            within=120,
+            instead=lambda: standing().get("status"),
+        )
+        self._saw(told, f"{name}: three pieces may come back, the 3PL expects them")
+        item = see.stack.services.xref.their_sku(see.threepl, sku)
+        graded = [{"action": "Restock", "quantity": 1}, {"action": "Dispose", "quantity": 1}]
+        see.act(see.threepl, "complete_return", return_id=int(expected), items=[{"sku": item, "actions": graded}])
+        closed = until(lambda: standing() if standing().get("status") == "closed" else None, f"{name} closed", within=120, instead=lambda: standing().get("status"))
+        memos = [memo for memo in see.state(see.erp)["salesCreditMemos"] if memo.get("externalDocumentNumber") == name]
+        shown = next((held["status"] for held in see.state(see.shop)["returns"] if held["id"] == made["id"]), None)
+        worth = Decimal(closed["value"]["amount"])
+        totals = [Decimal(str(memo["totalAmountIncludingTax"])) for memo in memos]
+        tolerance = see.spec.erp_total_tolerance.amount  # the ERP computes its own tax
+        if len(totals) != 1 or abs(totals[0] - worth) > tolerance or shown != "closed":
+            raise NotSeen(f"one credit memo over {worth} and the shop's return closed; instead memos over {totals}, the shop says {shown}")
+        if Decimal(closed["refunded"]["amount"]) != worth:
+            raise NotSeen(f"{worth} refunded; instead {closed['refunded']}")
+        self._saw(
+            told, f"two of three came (one on the shelf, one scrapped): credit memo {memos[0]['number']} and refund over {worth} {closed['value']['currency']}, closed in all three"
+        )
 
     def _balance(self, told: Told) -> None:
         services = self._see.stack.services

@@ -155,6 +155,10 @@ class Witness:
                 statuses.append(0)
         return statuses
 
+    def charged(self, sku: str) -> Decimal:
+        """What the shop charges for one of it."""
+        return Decimal(str(next(variant["price"] for variant in self.state(self.shop)["variants"] if variant["sku"] == self.their_sku(sku))))
+
     # ------------------------------------------------------------------ the ERP
     def erp_numbers(self, order_id: str) -> set[str]:
         """The numbers of every sales order there ever was for ours: open ones, and those that postings name."""
@@ -211,6 +215,10 @@ class Witness:
     def actions(self, order_id: str) -> list[str]:
         """What the order's timeline says happened, in order."""
         return [str(entry["action"]) for entry in (self.v1(f"orders/{order_id}/timeline") or {}).get("entries", [])]
+
+    def available(self, sku: str) -> Decimal:
+        """How much of it can be promised, over all locations, as /v1 tells."""
+        return Decimal(str((self.v1(f"inventory/{sku}") or {})["available"]))
 
     def committed(self, skus: Sequence[str]) -> dict[str, Decimal]:
         """How much of each SKU is committed, over all locations, as /v1 tells."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -29,6 +28,8 @@ SWEEP_EVERY = timedelta(hours=6)
 """How often all that differ are published where changes are published as they come: what a crash kept from being told is told then."""
 AT_ONCE = 40
 """Prices of one message of a sweep; the next message goes on behind the last one."""
+MASTER_DATA = ("items", "customers")
+"""The polls that bring it."""
 BUSY_SECONDS = 60
 """Longer than a price takes to be told: within it nobody else tells the same channel the same SKU's."""
 
@@ -441,9 +442,19 @@ def watch(services: Services, now: datetime, *, limit: int) -> int:
     return len(due) + len(swept)
 
 
-def sweep_now(services: Services, connections: Iterable[str] | None = None) -> list[str]:
+def sweep_now(services: Services) -> list[str]:
     """Has every channel told what differs, now; which."""
-    found = [name for name in channels(services) if connections is None or name in connections]
+    found = channels(services)
     for connection in found:
         _send(OutboundMessage(command=SET_PRICE, connection=connection), services)
     return found
+
+
+def ask_owners(services: Services) -> list[str]:
+    """Asks the owners of prices, products and accounts what has changed, now; whom for what. One that sends its changes by itself is not asked."""
+    spec = services.spec
+    owners = {spec.owner("prices"), spec.owner("contract_prices", "prices"), spec.owner("products"), spec.owner("customers")}
+    asked = [(name, resource) for name in sorted(owners) for resource in services.connectors.manifest(name).polls if resource in MASTER_DATA]
+    for connection, resource in asked:
+        _send(OutboundMessage(command="PollConnection", connection=connection, arguments={"resource": resource}), services)
+    return [f"{name} {resource}" for name, resource in asked]
