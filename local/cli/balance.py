@@ -18,11 +18,10 @@ def command(stack: Stack, screen: Screen) -> None:
 
 
 def draw(screen: Screen, found: Balance) -> None:
-    """The two accounts, and what is missing in them."""
-    rows = [
-        (name, side.accepted, side.done, side.held, side.exception, side.in_flight, side.adds_up) for name, side in (("deliveries", found.deliveries), ("orders", found.orders))
-    ]
+    """The three accounts, and what is missing in them."""
+    sides = {"deliveries": found.deliveries, "orders": found.orders, "returns": found.returns}
+    rows = [(name, side.accepted, side.done, side.held, side.exception, side.in_flight, side.adds_up) for name, side in sides.items()]
     screen.table("", ["", "accepted", "done", "held", "exception", "in flight", "adds up"], rows)
-    for line in (*found.deliveries.missing, *found.orders.missing, *found.stock_committed_without_order):
+    for line in (*found.deliveries.missing, *found.orders.missing, *found.returns.missing, *found.stock_committed_without_order):
         screen.write(f"MISSING: {line}")
     screen.write("it adds up" if found.adds_up else "IT DOES NOT ADD UP")

@@ -418,7 +418,7 @@ class Story:
 
         def look() -> Balance | None:
             self.balance = balance(services)
-            settled = self.balance.deliveries.in_flight == 0 and self.balance.orders.in_flight == 0
+            settled = not any(side.in_flight for side in (self.balance.deliveries, self.balance.orders, self.balance.returns))
             return self.balance if settled and self.balance.adds_up else None
 
         found = until(
@@ -427,7 +427,7 @@ class Story:
             within=120,
             instead=lambda: self.balance.as_json() if self.balance else "",
         )
-        for name, side in (("deliveries", found.deliveries), ("orders", found.orders)):
+        for name, side in (("deliveries", found.deliveries), ("orders", found.orders), ("returns", found.returns)):
             self._saw(
                 told,
                 f"{name}: {side.accepted} accepted = {side.done} done + {side.held} held + {side.exception} exception + {side.in_flight} in flight",

@@ -8,11 +8,14 @@ import pytest
 
 from crossdock.domain.delivery import DeliveryStatus
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.return_ import Disposition
 from crossdock.domain.stage import QueueName
 from crossdock.domain.stock import Reservation, ReservedLine
+from crossdock.domain.tenant import Returns
 from crossdock.flows import exceptions, raise_exception
 from crossdock.flows.balance import Balance
-from tests.flows.world import World, an_order, usd
+from tests.flows.test_returns import a_return, a_world, ask, comes, receipt, shipped
+from tests.flows.world import World, an_order, line, usd
 
 
 def busy() -> World:
@@ -170,3 +173,32 @@ def test_a_delivery_in_exception_whose_record_was_closed_without_it_is_missed() 
     assert world.balance().adds_up
     raise_exception.close(world.the_exception("MISSING_XREF").exception_id, actor="jo", note="closed by mistake", services=world.services)
     assert "no open exception" in world.balance().deliveries.missing[0]
+
+
+def with_returns() -> World:
+    """One return awaited, one held, one closed."""
+    world = a_world(Returns(authorise_up_to=Decimal(40)))
+    shipped(world, an_order(lines=[line("1", "BOLT", "50", "10")]))
+    ask(world, a_return(("BOLT", "1"), number=1))
+    ask(world, a_return(("BOLT", "9"), number=2))
+    ask(world, a_return(("BOLT", "1"), number=3))
+    comes(world, receipt(("BOLT", "1", Disposition.SCRAP), reference="RMA-shop-R3"))
+    return world
+
+
+def test_returns_are_an_account_of_their_own() -> None:
+    found = with_returns().balance()
+    assert found.adds_up, found
+    assert (found.returns.accepted, found.returns.done, found.returns.held, found.returns.in_flight) == (3, 1, 1, 1)
+
+
+def test_a_return_that_nobody_is_asked_about_or_whose_workflow_was_stopped_is_missed() -> None:
+    world = with_returns()
+    raise_exception.close(world.the_exception("RETURN_AUTHORISATION").exception_id, actor="jo", note="gone", services=world.services)
+    world.workflow.stop("RMA-shop-R1")
+    found = world.balance()
+    assert not found.adds_up
+    assert found.returns.missing == (
+        "return RMA-shop-R1 is authorised, its workflow does not run and no exception is open",
+        "return RMA-shop-R2 is held, nobody is asked",
+    )

@@ -165,7 +165,7 @@ def one_effect_per_step(history: History, seen: Evidence) -> Verdict:
 def every_message_is_somewhere(history: History, seen: Evidence) -> Verdict:
     """I6: accepted = done + held + exception + in flight, nothing missing; and each dead letter has its reason on record."""
     verdict = Verdict()
-    for side in ("deliveries", "orders"):
+    for side in ("deliveries", "orders", "returns"):
         account = seen.balance[side]
         total = account["done"] + account["held"] + account["exception"] + account["in_flight"]
         verdict.demand(account["accepted"] == total and not account["missing"], f"{side}: {account['accepted']} accepted, {total} found; missing: {account['missing']}")

@@ -70,7 +70,7 @@ def a_good_run() -> tuple[History, Evidence]:
     seen = Evidence(
         orders={ORDER: an_order()},
         timelines={ORDER: {"entries": entries(), "chain": {"whole": True, "problems": []}}},
-        balance={"deliveries": side(), "orders": side(), "stock_committed_without_order": [], "adds_up": True},
+        balance={"deliveries": side(), "orders": side(), "returns": side(), "stock_committed_without_order": [], "adds_up": True},
         dead_letters=[Letter("inbound", "d-1", "CONTRACT_DRIFT", "contract-drift-1")],
         levels_before={"A@MOR": Level(Decimal(10), Decimal(0), Decimal(0), "t0")},
         levels={"A@MOR": Level(Decimal(7), Decimal(0), Decimal(0), "t0")},

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from crossdock.domain.delivery import DeliveryStatus, inbound_message
 from crossdock.domain.order_record import OrderStatus
+from crossdock.domain.return_record import ReturnStatus
 from crossdock.domain.stage import QueueName
 from crossdock.flows import raise_exception
 from crossdock.flows.services import Services
@@ -32,11 +33,12 @@ class Side:
 class Balance:
     deliveries: Side
     orders: Side
+    returns: Side
     stock_committed_without_order: tuple[str, ...]
 
     @property
     def adds_up(self) -> bool:
-        return self.deliveries.adds_up and self.orders.adds_up and not self.stock_committed_without_order
+        return self.deliveries.adds_up and self.orders.adds_up and self.returns.adds_up and not self.stock_committed_without_order
 
     def as_json(self) -> dict[str, object]:
         return {**asdict(self), "adds_up": self.adds_up}
@@ -44,7 +46,7 @@ class Balance:
 
 def balance(services: Services) -> Balance:
     """Counts everything that was ever accepted and looks for each unfinished thing where it claims to be."""
-    return Balance(_deliveries(services), _orders(services), _orphans(services))
+    return Balance(_deliveries(services), _orders(services), _returns(services), _orphans(services))
 
 
 def _deliveries(services: Services) -> Side:
@@ -105,6 +107,27 @@ def _orders(services: Services) -> Side:
             in_flight += 1
         else:
             missing.append(f"order {record.order_id} is {record.status.value}, its workflow does not run and no exception is open")
+    return Side(accepted, done, held, exception, in_flight, tuple(missing))
+
+
+def _returns(services: Services) -> Side:
+    done = held = exception = in_flight = accepted = 0
+    missing = []
+    opened = {record.subject: record.kind for record in services.exceptions.listed()}
+    for record in services.returns.every():
+        accepted += 1
+        kind = opened.get(record.return_id)
+        if record.over:
+            done += 1
+        elif record.status is ReturnStatus.HELD and kind == "hold":
+            held += 1
+        elif kind is not None:
+            exception += 1
+        elif record.status is not ReturnStatus.HELD and _on_its_way(record.return_id, services):
+            in_flight += 1
+        else:
+            why = "nobody is asked" if record.status is ReturnStatus.HELD else "its workflow does not run and no exception is open"
+            missing.append(f"return {record.return_id} is {record.status.value}, {why}")
     return Side(accepted, done, held, exception, in_flight, tuple(missing))
 
 
