@@ -22,6 +22,8 @@ from infra.partner_file import PartnerFile
 
 CONNECTORS = Path("layers/crossdock/python/crossdock/connectors")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+REPORTS_STOCK = "inventory/report"
+"""The topic under which the tenant's own clients report the stock of a location."""
 _ERP_COMMANDS = ("CreateSalesOrder", "CancelSalesOrder", "PostInvoice")
 _ERP_QUERIES = ("credit", "prices")
 _PATH = re.compile(r"[a-z_]+(?:\.[A-Za-z0-9_-]+)*")
@@ -215,8 +217,8 @@ def _against_manifests(spec: TenantSpec, tree: Located, root: Path, known: Mappi
         worker, counter = usable.get(location.connection), usable.get(location.stock_from)
         if worker is not None and "ReleaseFulfillment" not in worker.commands:
             wrong(f"locations.{code}.connection", f"the connector {worker.name} cannot execute ReleaseFulfillment", "name the connection that works this location")
-        if counter is not None and "stock" not in counter.queries:
-            wrong(f"locations.{code}.stock_from", f"the connector {counter.name} does not answer stock per location", "name a connection that does")
+        if counter is not None and "stock" not in counter.queries and REPORTS_STOCK not in counter.handled:
+            wrong(f"locations.{code}.stock_from", f"the connector {counter.name} neither answers stock per location nor reports it", "name a connection that does")
     erp = usable.get(spec.erp)
     if erp is not None:
         missing = [item for item in _ERP_COMMANDS if item not in erp.commands] + [item for item in _ERP_QUERIES if item not in erp.queries]

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from infra import tenant_files
-from local.bench import bare_engine, figures, imports, machine, operations, page, prices, quiet_aws, running_system, sizes, template, throughput
+from local.bench import bare_engine, figures, imports, machine, operations, page, prices, quiet_aws, running_system, sizes, stock_updates, template, throughput
 from local.engine import toolchain
 
 DEFAULT_TENANT = "acme_industrial"
-SECTIONS = ("imports", "sizes", "operations", "idle", "load")
+SECTIONS = ("imports", "sizes", "operations", "idle", "load", "stock")
 
 
 def _say(line: str) -> None:
@@ -70,6 +70,15 @@ def measure_load(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         }
 
 
+def measure_stock(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    with running_system.up(root, arguments.tenant, _say, laid_over=stock_updates.COUNTED_BY_CLIENTS) as system:
+        return {
+            "shown_after": stock_updates.shown_after(system, changes=arguments.changes, every=1.0, say=_say),
+            "flood": stock_updates.flood(system, reports=arguments.reports, say=_say),
+            "contention": stock_updates.contention(system, reservations=1000, at_once=20, say=_say),
+        }
+
+
 def measure_intake(root: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Of the load only what the check compares."""
     with bare_engine.running(root) as bare, running_system.up(root, arguments.tenant, _say) as system:
@@ -93,7 +102,7 @@ def measured(root: Path, arguments: argparse.Namespace, sections: Sequence[str],
                 raise running_system.BenchFailed("what runs on the clock consumes is counted with the section operations: measure it first")
             found = measure_idle(root, arguments, operated["found"]["ticks"])
         else:
-            found = {"imports": measure_imports, "sizes": measure_sizes, "operations": measure_operations, "load": load}[section](root, arguments)
+            found = {"imports": measure_imports, "sizes": measure_sizes, "operations": measure_operations, "load": load, "stock": measure_stock}[section](root, arguments)
         results[section] = {"machine": where, **found}
     return results
 
@@ -207,6 +216,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--minutes", type=float, default=8, help="for the sizes: what does not fit is left out and named")
         command.add_argument("--rounds", type=int, default=5, help="rounds of webhooks")
         command.add_argument("--each", type=int, default=200, help="webhooks in a round")
+        command.add_argument("--reports", type=int, default=6000, help="reports on stock, as fast as they are taken")
+        command.add_argument("--changes", type=int, default=60, help="changes of stock, one a second, that are waited for in the shop")
         command.add_argument("--orders-per-hour", type=int, default=40, help="the normal load whose half an hour piles up in an outage")
     return parser
 

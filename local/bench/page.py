@@ -19,7 +19,7 @@ def written(results: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """docs/benchmarks.md. Needs every section; a KeyError names the one that was not measured."""
     template = Template(Path(__file__).with_name("page.md").read_text(encoding="utf-8"))
     made = {"goals": _goals(results), **_imports(results["imports"]), **_sizes(results["sizes"]), **_operations(results["operations"])}
-    made |= {**_idle(results["idle"]), **_scale(results["operations"], pictures), **_load(results["load"])}
+    made |= {**_idle(results["idle"]), **_scale(results["operations"], pictures), **_load(results["load"]), **_stock(results["stock"])}
     return template.substitute(made)
 
 
@@ -115,6 +115,25 @@ def _scale(section: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, obj
         "open_at_once": scale["open_at_once"],
         "left_out": "\n".join(f"Not run: {out['orders']:,} orders, which {out['why']}." for out in scale["left_out"]),
         "scale": _table(head, rows),
+    }
+
+
+def _stock(section: Mapping[str, Any]) -> dict[str, object]:
+    shown, flood = section["shown_after"], section["flood"]
+    rows = [(one["skus"], f"{one['reservations']:,}", one["at_once"], f"{one['per_second']:,}", one["told_to_come_again"]) for one in section["contention"]]
+    return {
+        "stock_where": _where(section),
+        "shown_changes": shown["changes"],
+        "shown_every": f"{shown['every_seconds']:g}",
+        **{f"shown_{name}": f"{shown[name]:.1f}" for name in ("p50", "p95", "slowest")},
+        "flood_reports": f"{flood['reports']:,}",
+        "flood_taken": f"{flood['taken_seconds']:.0f}",
+        "flood_seconds": f"{flood['seconds']:.0f}",
+        "flood_rate": f"{flood['per_second']:.0f}",
+        "flood_share": f"{flood['share_of_goal']:.0%}",
+        "flood_lost": flood["lost"],
+        "flood_wrong": flood["newest_does_not_hold"],
+        "contention": _table(("SKUs", "reservations", "at once", "a second", "told to come again"), rows, text_columns=0),
     }
 
 

@@ -104,8 +104,16 @@ class System:
 
 
 @contextmanager
-def up(root: Path, tenant: str, say: Callable[[str], None], *, functions_endpoint: str | None = None, engine_at: Callable[[str], None] | None = None) -> Iterator[System]:
-    """One tenant up as `crossdock local up` does it; down again at the end, whatever happened. Refuses to disturb a run that is up."""
+def up(
+    root: Path,
+    tenant: str,
+    say: Callable[[str], None],
+    *,
+    functions_endpoint: str | None = None,
+    engine_at: Callable[[str], None] | None = None,
+    laid_over: Mapping[str, Any] | None = None,
+) -> Iterator[System]:
+    """One tenant up as `crossdock local up` does it, with ``laid_over`` its file; down again at the end, whatever happened. Refuses to disturb a run that is up."""
     run = LocalRun(root)
     if run.status().state is not None:
         raise BenchFailed("a local run is up in this checkout: `crossdock local down` first, the benchmark takes it down at its end")
@@ -114,7 +122,7 @@ def up(root: Path, tenant: str, say: Callable[[str], None], *, functions_endpoin
         port = free_port() if engine_at else None
         if engine_at:
             engine_at(f"http://127.0.0.1:{port}")
-        doors = bring_up.up(run, [tenant], enforce_iam=False, engine_port=port, functions_endpoint=functions_endpoint, laid_over=UNTHROTTLED)
+        doors = bring_up.up(run, [tenant], enforce_iam=False, engine_port=port, functions_endpoint=functions_endpoint, laid_over={**UNTHROTTLED, **(laid_over or {})})
         say(f"the system is up ({time.monotonic() - began:.0f} s)")
         yield System(doors["tenants"][tenant], stack_of(tenant, root), run)
     finally:

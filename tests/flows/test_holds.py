@@ -483,3 +483,25 @@ def test_a_held_order_without_its_exception_is_looked_at_again() -> None:
     world.clock.pass_by(hours=2)
     world.watch()
     assert world.record().due_at == world.clock.now() + timedelta(minutes=5)
+
+
+def test_an_order_that_is_held_anew_after_its_reservation_ends_completed() -> None:
+    """Its workflow was started again, and the ERP charges more by now: what is reserved stays reserved."""
+    world = World()
+    world.place()
+    for _ in range(40):
+        if world.orders.get("shop-1") is not None and world.status() == "reserved":
+            break
+        world._step()
+    assert world.status() == "reserved"
+    world.workflow.stop("shop-1")
+    world.erp.price_list["70010"] = world.erp.price_list["70010"].model_copy(update={"price": usd(12)})
+    world.later(1)
+    exceptions.retry(world.the_exception("WORKFLOW_STOPPED").exception_id, actor="jo", services=world.services, letters=world.letters)
+    world.autopilot()
+    world.run()
+    assert world.status() == "held"
+    exceptions.resolve(world.the_exception("PRICE_DIFFERENCE").exception_id, decision="approve", note="agreed", actor="jo", services=world.services, letters=world.letters)
+    world.run()
+    assert world.status() == "completed"
+    assert world.balance().adds_up

@@ -389,7 +389,9 @@ def answer_hold(order_id: str, decision: str, services: Services) -> OrderRecord
         if waiting is None or waiting.step is not Step.HOLD or waiting.answer is not None:
             return None
         answered = waiting.model_copy(update={"answer": {"decision": decision}})
-        changed = progress.with_status(current, OrderStatus.ACCEPTED, now).model_copy(update={"waiting": answered, "updated_at": now})
+        # A workflow that was started again runs the checks anew over stock that is reserved already.
+        resumed = OrderStatus.RESERVED if current.parts else OrderStatus.ACCEPTED
+        changed = progress.with_status(current, resumed, now).model_copy(update={"waiting": answered, "updated_at": now})
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
 
     services.orders.change(order_id, decide)
