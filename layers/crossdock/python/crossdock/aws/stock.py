@@ -168,8 +168,9 @@ class DynamoStock:
     def _not_counted(self, reading: StockReading, standing: StockLevel, *, source: str) -> StockChange:
         """Older than what is known, or the same again; seen in the ledger and in the level's counters."""
         outcome = Outcome.DUPLICATE if standing.as_of == reading.as_of and standing.source == source else Outcome.LATE
-        if self._note(self._count_entry(reading, source, change=None, outcome=outcome)) or outcome is Outcome.DUPLICATE:
-            self._ignored(reading.sku, reading.location, outcome)
+        if not self._note(self._count_entry(reading, source, change=None, outcome=outcome)):
+            outcome = Outcome.DUPLICATE  # late, and told before
+        self._ignored(reading.sku, reading.location, outcome)
         return StockChange(outcome, standing, standing)
 
     def _ignored(self, sku: str, location: str, outcome: Outcome) -> None:
