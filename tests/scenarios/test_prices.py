@@ -86,6 +86,18 @@ def test_a_price_changed_in_the_shop_is_found_and_put_right_by_one_command(acme:
     eventually(lambda: not acme.exceptions(code="PRICE_DRIFT"), "closed by the evidence", within=30)
 
 
+def test_a_price_whose_answer_was_lost_is_shown_as_it_counts(acme: Tenant, known: Decimal) -> None:
+    acme.fault("storefront", match={"method": "POST", "operation": "^productVariantsBulkUpdate$"}, drop_after_commit=True, times=1)
+    try:
+        for price in (known + Decimal("0.10"), known):
+            acme.act("erp", "set_price", item=NUMBER, unit_price=str(price))
+            acme.cli("prices", "sync")
+            eventually(lambda price=price: _charged(acme) == price, f"the shop charges {price}", within=90)
+            eventually(lambda price=price: Decimal(_price(acme)["shown"]["storefront"]["price"]["amount"]) == price, "and it is known", within=90)
+    finally:
+        acme.clear_faults()
+
+
 def test_what_another_system_owns_is_refused_at_the_door(acme: Tenant) -> None:
     body = {"prices": [{"sku": SKU, "amount": "1", "currency": "USD", "as_of": "2026-03-02T09:00:00Z"}]}
     headers = {"x-api-key": next(iter(acme.api_keys.values())), "Idempotency-Key": uuid.uuid4().hex}

@@ -6,6 +6,7 @@ import time
 from decimal import Decimal
 from typing import Any
 
+import pytest
 import requests
 
 from tests.scenarios import orders as shop
@@ -100,6 +101,25 @@ def test_of_a_return_to_the_3pl_only_a_part_comes_and_only_that_is_paid_for(acme
         "the one that is fit for sale is back on the shelf",
         within=30,
     )
+
+
+@pytest.mark.parametrize(("connection", "operation"), [("erp", "^salesCreditMemos$"), ("storefront", "^refundCreate$"), ("storefront", "^returnClose$")])
+def test_what_was_done_for_a_return_and_not_answered_is_done_once(acme: Tenant, connection: str, operation: str) -> None:
+    order_id = _completed(acme, [("AC-BRG-6204", 2)])
+    return_id = _asked_in_the_shop(acme, order_id, [("AC-BRG-6204", 1)])
+    _reaches(acme, return_id, "authorised")
+    acme.fault(connection, match={"method": "POST", "operation": operation}, drop_after_commit=True, times=1)
+    try:
+        came = {"receipt_id": f"dock-{return_id}", "lines": [{"sku": "AC-BRG-6204", "quantity": "1", "disposition": "restock"}]}
+        assert _post(acme, f"/v1/returns/{return_id}/receipts", came).status_code == 202
+        closed = _reaches(acme, return_id, "closed", within=120)
+    finally:
+        acme.clear_faults()
+    assert len(_memos(acme, return_id)) == 1
+    refunds = [refund for refund in acme.state("storefront")["refunds"] if refund["note"] == return_id]
+    assert len(refunds) == 1
+    assert closed["refunded"] == closed["value"]
+    assert _in_the_shop(acme, int(return_id.rpartition("-")[2])) == "closed"
 
 
 def test_a_return_worth_more_than_the_policy_says_waits_for_a_person(acme: Tenant) -> None:
