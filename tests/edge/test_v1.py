@@ -326,9 +326,15 @@ def test_a_report_on_what_another_system_owns_is_refused_and_on_record(tenant: T
 
 
 def test_a_price_of_what_nobody_knows_is_refused_by_its_path(owning: Tenant) -> None:
+    owning.services.spec.systems_of_record["customers"] = "erp"
     wrong = {"prices": [{**PRICED["prices"][0], "sku": "NOBODY", "unit": "BARREL", "account": "C9"}]}
     status, problem, _ = call(owning, "POST", "prices", wrong, headers={"Idempotency-Key": "k-1"})
     assert (status, [entry["path"] for entry in problem["errors"]]) == (422, ["prices.0.sku", "prices.0.unit", "prices.0.account"])
+
+
+def test_the_owner_of_customers_names_accounts_that_nobody_knew(owning: Tenant) -> None:
+    new = {"accounts": [{**ACCOUNTS["accounts"][0], "account": "C77777"}]}
+    assert call(owning, "POST", "customers", new, headers={"Idempotency-Key": "k-1"})[0] == 202
 
 
 def test_a_price_is_told_with_what_counts_and_what_waits(owning: Tenant) -> None:

@@ -315,6 +315,47 @@ def test_an_order_with_one_wrong_field_is_refused_by_it_or_taken_as_it_is(api: T
                 assert json.loads(answer["body"])["errors"], f"{hostile.dotted(path)} {what}: {answer}"
 
 
+def _sample(name: str) -> Any:
+    return json.loads((ROOT / f"layers/crossdock/python/crossdock/connectors/direct/samples/{name}.json").read_text(encoding="utf-8"))
+
+
+OTHER_DOORS = {"inventory": _sample("inventory.report"), "prices": _sample("prices.submit"), "customers": _sample("customers.submit"), "returns": _sample("returns.submit")}
+
+
+@pytest.fixture
+def owner(api: Tenant, monkeypatch: pytest.MonkeyPatch) -> Tenant:
+    """The tenant whose clients are the system of record of prices, customers and one location's stock."""
+    spec = api.services.spec
+    for domain in ("prices", "customers"):
+        monkeypatch.setitem(spec.systems_of_record, domain, "direct")  # type: ignore[arg-type]
+    place = spec.locations["CHI"]
+    monkeypatch.setitem(spec.locations, "CHI", place.model_copy(update={"stock_from": "direct", "codes": {**place.codes, "direct": "CHI"}}))
+    return api
+
+
+@pytest.mark.parametrize("door", OTHER_DOORS)
+def test_what_cannot_be_read_is_refused_at_every_door_and_never_accepted(owner: Tenant, door: str) -> None:
+    for name, body in {**UNREADABLE, **READABLE}.items():
+        answer = _v1(owner, "POST", door, body=body, **{"Idempotency-Key": f"k-{next(_numbers)}"})
+        assert answer["statusCode"] == 400, f"{name}: {answer}"
+    assert [*owner.services.deliveries.every()] == []
+
+
+@pytest.mark.parametrize("door", OTHER_DOORS)
+def test_one_wrong_field_is_refused_by_it_or_taken_as_it_is_at_every_door(owner: Tenant, door: str) -> None:
+    values = (None, [], -1, hostile.Raw("1e999999999"), "\x00", "\u202e", "=1+1", "x" * 300, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+    seen = set()
+    for path in hostile.paths(OTHER_DOORS[door]):
+        if hostile.shape(path) in seen:
+            continue
+        seen.add(hostile.shape(path))
+        for what, body in hostile.changes(OTHER_DOORS[door], path, values=values):
+            answer = _v1(owner, "POST", door, body=body, **{"Idempotency-Key": f"k-{next(_numbers)}"})
+            assert answer["statusCode"] in (202, 400, 409, 422), f"{hostile.dotted(path)} {what}: {answer}"
+            if answer["statusCode"] in (400, 409, 422):
+                assert json.loads(answer["body"])["errors"], f"{hostile.dotted(path)} {what}: {answer}"
+
+
 def test_a_key_that_is_none_is_400(api: Tenant) -> None:
     for odd in (*(odd for odd in ODD if odd not in ("\ud800", ",", "=", "a,b", "v1", "v1,", "v1,=", "v1,!!!", "!!!!", "====", "None")), "x" * 201):
         assert _v1(api, "POST", "orders", body=json.dumps(ORDER).encode(), **{"Idempotency-Key": odd})["statusCode"] == 400, repr(odd)[:40]
@@ -323,7 +364,7 @@ def test_a_key_that_is_none_is_400(api: Tenant) -> None:
 @given(path=st.text(max_size=60) | st.sampled_from(hostile.TEXTS), data=st.data())
 @settings(max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_path_or_query_of_any_kind_is_answered_and_never_a_failure(api: Tenant, path: str, data: st.DataObject) -> None:
-    route = data.draw(st.sampled_from(["", "orders/", "inventory/", "shipments/", "exceptions/", "orders/x/timeline/"]))
+    route = data.draw(st.sampled_from(["", "orders/", "inventory/", "shipments/", "exceptions/", "orders/x/timeline/", "prices/", "customers/", "returns/"]))
     query = data.draw(st.none() | st.dictionaries(st.sampled_from(["limit", "status", "cursor", "x"]), st.text(max_size=30) | st.sampled_from(hostile.TEXTS), max_size=3))
     answer = _v1(api, data.draw(st.sampled_from(["GET", "POST", "PUT", "DELETE", "TRACE", "x"])), route + path, query=query)
 

@@ -227,7 +227,7 @@ def _checked_prices(delivery: Delivery, client: str, services: Services) -> int:
         fact = occurrence.fact
         assert isinstance(fact, PriceChanged)
         names = [("sku", partial(services.xref.our_sku, DIRECT, fact.price.sku)), ("unit", partial(services.xref.our_unit, DIRECT, fact.price.unit))]
-        if fact.price.account is not None and DIRECT in services.spec.cross_references.customers:
+        if fact.price.account is not None and DIRECT in services.spec.cross_references.customers and services.spec.owner("customers") != DIRECT:
             names.append(("account", partial(services.xref.account, DIRECT, (fact.price.account,))))
         unknown += [FieldProblem(f"prices.{index}.{path}", note) for path, look_up in names if (note := _missing(look_up)) is not None]
         owners.append(prices.owner_of(fact.price, services))

@@ -109,8 +109,9 @@ def _our_price(price: Price, connection: str, services: Services) -> Price:
 
 
 def _our_account(named: str, connection: str, services: Services) -> str:
-    """A connection that names customers in its own way is looked up; any other uses our account numbers."""
-    return services.xref.account(connection, (named,)) if connection in services.spec.cross_references.customers else named
+    """A connection that names customers in its own way is looked up; the owner of customers, and any other, uses our account numbers."""
+    foreign = connection in services.spec.cross_references.customers and connection != services.spec.owner("customers")
+    return services.xref.account(connection, (named,)) if foreign else named
 
 
 def _our_return(asked: Return, connection: str, services: Services) -> Return:

@@ -30,6 +30,7 @@ def _not_float(value: object) -> object:
     return value
 
 
+AccountNumber = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(_printable)]
 Exact = Annotated[Amount, BeforeValidator(_not_float)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 
@@ -108,7 +109,7 @@ class SubmittedPrice(Closed):
     unit: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,10}$")] = "EA"
     amount: Annotated[Exact, Field(gt=0)]
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-    account: Annotated[str, StringConstraints(min_length=1, max_length=60)] | None = None
+    account: AccountNumber | None = None
     minimum: Annotated[Exact, Field(gt=0)] | None = None
     valid_from: Instant | None = None
     valid_until: Instant | None = None
@@ -137,7 +138,7 @@ class SubmittedCredit(Closed):
 class SubmittedAccount(Closed):
     """An account with its terms since ``as_of``. ``credit_limit`` left out: there is no limit. ``requested_by``: who changed it."""
 
-    account: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    account: AccountNumber
     name: Text = ""
     blocked: bool = False
     credit_limit: SubmittedCredit | None = None
