@@ -400,6 +400,26 @@ class MemoryStock:
                 found.append((order_id, lines))
         return found
 
+    def move(self, order_id: str, gone: Sequence[ReservedLine], there: Sequence[ReservedLine], *, token: str) -> bool:
+        if order_id not in self.left:
+            return False
+        if token in self.tokens[order_id]:
+            return True
+        for line in there:
+            level = self.shelf.get((line.sku, line.location))
+            if level is None or level.available + line.reach < line.quantity:
+                return False
+        self.tokens[order_id].add(token)
+        standing = self.reservations[order_id]
+        for sign, lines in ((-1, gone), (1, there)):
+            for line in lines:
+                key = (line.sku, line.location)
+                self.left[order_id][key] = self.left[order_id].get(key, Decimal(0)) + sign * line.quantity
+                self._move(line.sku, line.location, committed=sign * line.quantity)
+        kept = [line for line in standing.lines if (line.sku, line.location) not in {(each.sku, each.location) for each in gone}]
+        self.reservations[order_id] = standing.model_copy(update={"lines": (*kept, *there)})
+        return True
+
     def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
         for line, quantity in self._taken(order_id, lines, token):
             self._move(line.sku, line.location, committed=-quantity)

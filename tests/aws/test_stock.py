@@ -220,6 +220,40 @@ def test_a_release_gives_back_once_per_token(table: StateTable) -> None:
     assert list(stock.outstanding()) == []
 
 
+def test_what_is_reserved_moves_once_per_token_or_not_at_all(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stocked(table, 5, location="DAL")
+    stock.reserve(wish("order-1", line(4)))
+
+    assert not stock.move("order-1", [line(4)], [line(6, location="DAL")], token="too much")
+    assert (int(level(stock).committed), int(level(stock, location="DAL").committed)) == (4, 0)
+    assert not stock.move("order-1", [line(4)], [line(4, location="NEVER_COUNTED")], token="unknown")
+    assert not stock.move("order-2", [line(4)], [line(4, location="DAL")], token="nothing reserved")
+    for _ in range(2):
+        assert stock.move("order-1", [line(4)], [line(4, location="DAL")], token="part-1:move:DAL")
+
+    assert (int(level(stock).committed), int(available(table))) == (0, 10)
+    assert (int(level(stock, location="DAL").committed), int(available(table, location="DAL"))) == (4, 1)
+    assert [(order_id, [each for each in lines if each.quantity]) for order_id, lines in stock.outstanding()] == [("order-1", [line(4, location="DAL")])]
+    stock.consume("order-1", [line(4, location="DAL")], at=NOW, token="shipped")
+    assert (int(level(stock, location="DAL").on_hand), int(level(stock, location="DAL").committed)) == (1, 0)
+    assert list(stock.outstanding()) == []
+
+
+def test_twenty_parts_that_move_to_the_same_last_pieces_never_take_more_than_there_is(account: Account) -> None:
+    stock = stocked(StateTable(OneAtATime(account.clients), "state"), 60)
+    stocked(account.table, 20, location="DAL")
+    for number in range(20):
+        stock.reserve(wish(f"order-{number}", line(3)))
+
+    moved = at_once(20, lambda number: stock.move(f"order-{number}", [line(3)], [line(3, location="DAL")], token="move"))
+
+    assert moved.count(True) == 6
+    assert int(level(stock, location="DAL").committed) == 18
+    assert int(level(stock).committed) == 42
+    assert sum(each.quantity for _, lines in stock.outstanding() for each in lines) == 60
+
+
 def test_a_shipment_is_consumed_once_per_token(table: StateTable) -> None:
     stock = stocked(table, 10)
     stock.reserve(wish("a", line(8)))

@@ -192,6 +192,16 @@ def test_returns_are_an_account_of_their_own() -> None:
     assert (found.returns.accepted, found.returns.done, found.returns.held, found.returns.in_flight) == (3, 1, 1, 1)
 
 
+def test_a_return_that_a_person_has_just_declined_is_on_its_way_until_everybody_is_told() -> None:
+    world = with_returns()
+    asked = world.the_exception("RETURN_AUTHORISATION").exception_id
+    exceptions.resolve(asked, decision="reject", note="final sale", actor="mia", services=world.services, letters=world.letters)
+    found = world.balance()
+    assert (found.adds_up, found.returns.held, found.returns.in_flight) == (True, 0, 2)
+    world.workflow.stop("RMA-shop-R2")
+    assert not world.balance().adds_up
+
+
 def test_a_return_that_nobody_is_asked_about_or_whose_workflow_was_stopped_is_missed() -> None:
     world = with_returns()
     raise_exception.close(world.the_exception("RETURN_AUTHORISATION").exception_id, actor="jo", note="gone", services=world.services)

@@ -131,7 +131,10 @@ COUNTED = (("BOLT", "CHI", "erp"), ("BOLT", "DAL", "erp"), ("PUMP", "MOR", "thre
 SPANS = tuple(timedelta(**span) for span in ({"seconds": 3}, {"minutes": 2}, {"minutes": 5}, {"hours": 1, "seconds": 1}, {"hours": 4}, {"hours": 25}, {"hours": 76}, {"hours": 96}))
 CALLS = (
     ("shop", "SetPrice"),
-    *[("erp", command) for command in ("CreateSalesOrder", "CreateSalesOrder", "ReleaseFulfillment", "CancelFulfillment", "CancelSalesOrder", "PostInvoice")],
+    *[
+        ("erp", command)
+        for command in ("CreateSalesOrder", "CreateSalesOrder", "MoveSalesOrderLines", "ReleaseFulfillment", "CancelFulfillment", "CancelSalesOrder", "PostInvoice")
+    ],
     *[("threepl", command) for command in ("ReleaseFulfillment", "CancelFulfillment")],
     *[("shop", command) for command in ("ConfirmShipment", "CancelOrder")],
     *[(system, command) for system, commands in RETURN_COMMANDS.items() for command in commands],
@@ -168,10 +171,12 @@ class Tenant(RuleBasedStateMachine):
         tenant = spec(
             articles={"KIT": {"codes": {"erp": "70060"}, "units": [{"unit": "CS", "numerator": 3}], "components": {"BOLT": "2", "NUT": "1"}}},
             locations={"CHI": {**SPEC["locations"]["CHI"], "daily_orders": 3}},
+            routing={"on_refusal": [{"reasons": ["out of staff"]}]},
         )
         manifests = taking_returns()
         shop = manifests["shop"].model_copy(update={"commands": (*manifests["shop"].commands, "SetPrice")})
-        self.world = World(tenant, manifests={**manifests, "shop": shop})
+        erp = manifests["erp"].model_copy(update={"commands": (*manifests["erp"].commands, "MoveSalesOrderLines")})
+        self.world = World(tenant, manifests={**manifests, "shop": shop, "erp": erp})
         self.world.erp.price_list["70060"] = Price(sku="70060", unit="PCS", price=usd(20))
         self.world.orders.records = Watched()
         self.vault = Vault({name: {"webhook_secret": SECRET} for name in self.world.spec.connections})
@@ -363,11 +368,11 @@ class Tenant(RuleBasedStateMachine):
             part = parts[which % len(parts)]
             self._ship(part, {sku: left for sku, left in self._left(part).items() if left > 0})
 
-    @rule(which=st.integers(0, 50), final=st.booleans())
-    def refuse(self, which: int, final: bool) -> None:
+    @rule(which=st.integers(0, 50), final=st.booleans(), reason=st.sampled_from(["out of stock", "out of staff"]))
+    def refuse(self, which: int, final: bool, reason: str) -> None:
         if parts := [part for part in self._parts() if not self.shipped[part.plan.part_id]]:
             part = parts[which % len(parts)]
-            self._tell(part.plan.connection, FulfillmentRefused(part_reference=part.plan.part_id, reason="out of stock", final=final, refused_at=self.world.clock.now()))
+            self._tell(part.plan.connection, FulfillmentRefused(part_reference=part.plan.part_id, reason=reason, final=final, refused_at=self.world.clock.now()))
 
     @rule(which=st.integers(0, 50))
     def deliver_to_the_customer(self, which: int) -> None:

@@ -218,7 +218,7 @@ class Crash(BaseException):
 
 MUTATING = frozenset(
     [
-        "put", "add", "revise", "settle", "change", "refer", "park", "forget_parked", "count", "reserve",
+        "put", "add", "revise", "settle", "change", "refer", "park", "forget_parked", "count", "reserve", "move",
         "release", "consume", "begin", "take_over", "confirm", "mark_unknown", "fail", "open", "append", "publish",
         "send", "send_to_dead_letters", "start", "succeed", "claim", "release_claim", "execute", "delete", "remove",
     ]

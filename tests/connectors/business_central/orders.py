@@ -7,7 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 from crossdock.domain.address import Address
-from crossdock.domain.commands import AllocatedLine, CancelFulfillment, CancelSalesOrder, CreateSalesOrder, InvoicedLine, PostInvoice, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import (
+    AllocatedLine,
+    CancelFulfillment,
+    CancelSalesOrder,
+    CreateSalesOrder,
+    InvoicedLine,
+    MovedLine,
+    MoveSalesOrderLines,
+    PostInvoice,
+    Receipt,
+    ReleaseFulfillment,
+)
 from crossdock.domain.customer import Customer
 from crossdock.domain.money import Money
 from crossdock.domain.order import Order, OrderLine
@@ -85,6 +96,11 @@ def release(receipt: Receipt, location: str = "EAST", sku: str = "AC-BOLT", quan
 
 def cancel_part(name: str) -> CancelFulfillment:
     return CancelFulfillment(order_id=ORDER_ID, part_id=f"{ORDER_ID}.1", external_id=name)
+
+
+def move(receipt: Receipt, key: str, quantity: str, location_code: str) -> MoveSalesOrderLines:
+    moved = MovedLine(line_id=key.partition("@")[0], erp_line_id=receipt.line_ids[key], quantity=Decimal(quantity))
+    return MoveSalesOrderLines(order_id=ORDER_ID, part_id=f"{ORDER_ID}.4", sales_order_id=receipt.external_id, location_code=location_code, lines=(moved,))
 
 
 def cancel_order(receipt: Receipt) -> CancelSalesOrder:

@@ -27,7 +27,7 @@ from crossdock.domain.events import ShipmentDispatched
 from crossdock.http import OutboundHttp
 from local.simulators.clock import ManualClock
 from local.simulators.server import Answer, Served
-from tests.connectors.business_central.orders import ORDER_ID, allocated, cancel_order, cancel_part, create, invoice, order, release
+from tests.connectors.business_central.orders import ORDER_ID, allocated, cancel_order, cancel_part, create, invoice, move, order, release
 from tests.local.simulators.business_central.desk import CREDENTIALS, SEED, config
 
 CHECKER = Path(__file__).resolve().parents[4] / "shared" / "contracts" / "check_exchanges.py"
@@ -290,6 +290,43 @@ def test_a_cancelled_part_leaves_the_order_and_the_others_stay(plain: Erp) -> No
     assert plain.connector.look_up(cancel_part("SO000001@EAST")) == Receipt(external_id="SO000001@EAST", found=True)
     plain.act("delete_order", order="SO000001")
     assert plain.connector.execute(cancel_part("SO000001@WEST")).external_id == "SO000001@WEST"
+
+
+def test_lines_given_up_at_one_location_stand_at_another_and_the_others_stay(plain: Erp) -> None:
+    receipt = plain.connector.execute(create())
+    away = move(receipt, BOLT_3PL, "3", "WEST")
+    assert plain.connector.look_up(away) is None
+    plain.fault(match={"method": "PATCH"}, status=409)
+
+    assert plain.connector.execute(away) == Receipt(external_id="SO000001@WEST", number="SO000001")
+
+    west, east = (next(line["locationId"] for line in plain.held("salesOrderLines") if line["sequence"] == sequence) for sequence in (30000, 10000))
+    assert [line["locationId"] for line in plain.held("salesOrderLines")][:3] == [east, west, west]
+    assert plain.connector.look_up(away) == Receipt(external_id="SO000001@WEST", number="SO000001", found=True)
+    plain.forget_calls()
+    assert plain.connector.execute(away).external_id == "SO000001@WEST"
+    assert plain.calls("PATCH") == 0  # it stands there: nothing is written
+    released = plain.connector.execute(release(receipt, "WEST", quantity="3"))
+    assert released.external_id == "SO000001@WEST"
+
+
+def test_lines_that_have_left_or_are_gone_do_not_move(plain: Erp) -> None:
+    receipt = plain.connector.execute(create())
+    plain.act("post_shipment", order="SO000001", location="EAST")
+    with pytest.raises(Rejected) as caught:
+        plain.connector.execute(move(receipt, BOLT_EAST, "4", "WEST"))
+    assert caught.value.code == "ALREADY_SHIPPED"
+    plain.connector.execute(cancel_part("SO000001@WEST"))
+    for ask in (plain.connector.execute, plain.connector.look_up):
+        with pytest.raises(Rejected, match="has not all of the lines 30000"):
+            ask(move(receipt, NUT_WEST, "3", "EAST"))
+
+
+def test_lines_that_somebody_changes_all_the_time_wait(plain: Erp) -> None:
+    receipt = plain.connector.execute(create())
+    plain.fault(match={"method": "PATCH"}, status=409, times=20)
+    with pytest.raises(ConcurrentChange):
+        plain.connector.execute(move(receipt, BOLT_3PL, "3", "WEST"))
 
 
 # ------------------------------------------------------------------ invoices
@@ -622,6 +659,8 @@ def test_everything_the_connector_sends_keeps_the_vendors_contract(tmp_path: Pat
         erp.act("post_shipment", order="SO000001", location="EAST", tracking={"number": "1Z9"})
         erp.connector.poll("shipments", None)
         erp.connector.execute(invoice(receipt, BOLT_EAST, "4", already_shipped=True))
+        for location in ("EAST", "WEST"):
+            erp.connector.execute(move(receipt, NUT_WEST, "3", location))
         erp.connector.execute(cancel_part("SO000001@WEST"))
         erp.connector.execute(cancel_order(erp.connector.execute(create(order(order_id="storefront-2")))))
     command = ["uv", "run", "--script", str(CHECKER), str(recorded), "--need", "business_central"]

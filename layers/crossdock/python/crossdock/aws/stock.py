@@ -263,13 +263,16 @@ class DynamoStock:
             "sort": text(stamp(reservation.made_at)),
         }
         actions: list[dict[str, Any]] = [{"Put": {"TableName": self._table.name, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}]
-        taken = "SET available = available - :q, committed = committed + :q ADD changes :one"
-        actions += [self._update(line, taken, "available >= :least", {":least": number(plain(line.quantity - line.reach))}) for line in lines]
+        actions += [self._commit(line) for line in lines]
         actions += [self._take(slot) for slot in reservation.slots]
         failed = self._transact(actions, what=f"reserve {reservation.order_id}")
         if failed is None or failed == 0:
             return None  # committed now, or by an earlier run of the same order
         return _position(lines[failed - 1]) if failed <= len(lines) else f"@{reservation.slots[failed - 1 - len(lines)].location}"
+
+    def _commit(self, line: ReservedLine) -> dict[str, Any]:
+        taken = "SET available = available - :q, committed = committed + :q ADD changes :one"
+        return self._update(line, taken, "available >= :least", {":least": number(plain(line.quantity - line.reach))})
 
     def _take(self, slot: Slot) -> dict[str, Any]:
         update: dict[str, Any] = {
@@ -324,6 +327,46 @@ class DynamoStock:
             lines = [ReservedLine(sku=name.rpartition("@")[0], location=name.rpartition("@")[2], quantity=quantity) for name, quantity in left.items() if quantity != 0]
             if lines:
                 yield item["pk"]["S"].removeprefix("RESERVATION#"), lines
+
+    def move(self, order_id: str, gone: Sequence[ReservedLine], there: Sequence[ReservedLine], *, token: str) -> bool:
+        back = "SET available = available + :q, committed = committed - :q ADD changes :one"
+        pk, sk = f"RESERVATION#{order_id}", "RECORD"
+        for attempt in range(TRIES):
+            item = self._table.get(pk, sk)
+            if item is None:
+                return False
+            if token in item.get("tokens", {}).get("SS", []):
+                return True
+            left = {name: Decimal(value["N"]) for name, value in item["left"]["M"].items()}
+            for sign, lines in ((-1, _summed(gone)), (1, _summed(there))):
+                for line in lines:
+                    left[_position(line)] = left.get(_position(line), Decimal(0)) + sign * line.quantity
+            standing = Reservation.model_validate_json(unpacked(item["document"]))
+            moved = standing.model_copy(update={"lines": tuple(_summed((*standing.lines, *(line.model_copy(update={"quantity": -line.quantity}) for line in gone), *there)))})
+            update = {
+                "TableName": self._table.name,
+                "Key": {"pk": text(pk), "sk": text(sk)},
+                "UpdateExpression": "SET #left = :new, document = :document ADD tokens :t",
+                "ConditionExpression": "#left = :old AND (attribute_not_exists(tokens) OR NOT contains(tokens, :token))",
+                "ExpressionAttributeNames": {"#left": "left"},
+                "ExpressionAttributeValues": {
+                    ":new": {"M": {name: number(plain(value)) for name, value in left.items()}},
+                    ":old": item["left"],
+                    ":document": packed(moved.model_dump_json(exclude_none=True)),
+                    ":t": {"SS": [token]},
+                    ":token": text(token),
+                },
+            }
+            actions = [{"Update": update}, *(self._update(line, back, None) for line in _summed(gone))]
+            first = len(actions)
+            actions += [self._commit(line) for line in _summed(there)]
+            failed = self._transact(actions, what=token)
+            if failed is None:
+                return True
+            if failed >= first:
+                return False
+            time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311 - jitter
+        raise RetryLater("STORE_BUSY", f"the reservation of {order_id} is being changed by many at once", after_seconds=1)
 
     def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
         self._give_up(order_id, lines, token=token, change=lambda line, _: self._update(line, "SET available = available + :q, committed = committed - :q ADD changes :one", None))

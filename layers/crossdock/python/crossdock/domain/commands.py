@@ -57,6 +57,30 @@ class CancelSalesOrder(Model):
         return self.order_id
 
 
+class MovedLine(Model):
+    """``erp_line_id`` is the ERP's id of the line, as the receipt of the sales order named it."""
+
+    line_id: str
+    erp_line_id: str
+    quantity: ExactDecimal
+
+
+class MoveSalesOrderLines(Model):
+    """To the ERP: these lines ship from another location. Business id: the part that takes the place of the one that was given up."""
+
+    type: Literal["MoveSalesOrderLines"] = "MoveSalesOrderLines"
+    order_id: OrderId
+    part_id: PartId
+    sales_order_id: ExternalId
+    location_code: str
+    """The ERP's code of the new location."""
+    lines: tuple[MovedLine, ...] = Field(min_length=1)
+
+    @property
+    def business_id(self) -> str:
+        return self.part_id
+
+
 class ReleaseFulfillment(Model):
     """To whoever works a location: ship this part. Business id: the part id, which the other side stores as its reference."""
 
@@ -332,6 +356,7 @@ class PollConnection(Model):
 Intent = Annotated[
     CreateSalesOrder
     | CancelSalesOrder
+    | MoveSalesOrderLines
     | ReleaseFulfillment
     | CancelFulfillment
     | ConfirmShipment

@@ -78,6 +78,12 @@ class Part(Model):
     shipped: dict[LineId, ExactDecimal] = Field(default_factory=dict)
     cancel_refused: bool = False
     """The warehouse would not cancel it any more: it ships."""
+    moves_to: Fulfillment | None = None
+    """Its location has given it up: where it is to go instead."""
+    stock_moved: bool = False
+    """What is reserved for it is reserved there already."""
+    rerouted: bool = False
+    """It is over because another part took its place."""
 
     @property
     def open(self) -> bool:

@@ -182,6 +182,10 @@ class Stock(Protocol):
         """Every order that has stock committed, with what of it is neither shipped nor given back."""
         ...
 
+    def move(self, order_id: str, gone: Sequence[ReservedLine], there: Sequence[ReservedLine], *, token: str) -> bool:
+        """Gives reserved stock back at one place and commits it at another, both or neither. False: there is not enough there. ``token`` makes a repeat harmless."""
+        ...
+
     def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
         """Gives reserved stock back (cancel). ``token`` makes a repeat harmless."""
         ...

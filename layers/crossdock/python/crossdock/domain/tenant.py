@@ -113,6 +113,19 @@ class RoutingRule(Model):
     """When it cannot fill an order: that is it, or the next rule that fits the ship-to is tried."""
 
 
+class RefusalRule(Model):
+    """What follows when a warehouse gives a part up. ``reasons``: words in what it says, without case; none: whatever it says."""
+
+    reasons: tuple[str, ...] = ()
+    reroute: bool = True
+    """To the next location of the routing rules that has all of the part; where there is none a person is asked."""
+    stock: Literal["keep", "take_off", "none_left"] = "keep"
+    """Of the pieces it could not ship, where it counts them itself: they are there all the same; they are not there; none of the SKU is there any more, until it counts again."""
+
+    def fits(self, reason: str) -> bool:
+        return not self.reasons or any(word.lower() in reason.lower() for word in self.reasons)
+
+
 class Routing(Model):
     rules: tuple[RoutingRule, ...] = Field(min_length=1)
     split: bool = True
@@ -123,6 +136,8 @@ class Routing(Model):
     """What happens when not all can be reserved: a person decides, or the order is tried again by itself every
     ``backorder_retry_minutes`` (the hold stays visible meanwhile)."""
     backorder_retry_minutes: Annotated[int, Field(ge=1)] = 15
+    on_refusal: tuple[RefusalRule, ...] = ()
+    """The first that fits the reason; without one a person is asked."""
     backorder_cancel_days: Annotated[int, Field(ge=1, le=365)] | None = None
     """An order that still cannot be filled so long after it was accepted is called off by itself; None: a person decides."""
 

@@ -123,8 +123,8 @@ def _returns(services: Services) -> Side:
             held += 1
         elif kind is not None:
             exception += 1
-        elif record.status is not ReturnStatus.HELD and _on_its_way(record.return_id, services):
-            in_flight += 1
+        elif (record.status is not ReturnStatus.HELD or record.ending is not None) and _on_its_way(record.return_id, services):
+            in_flight += 1  # held and ending: it was decided, and its workflow tells everybody
         else:
             why = "nobody is asked" if record.status is ReturnStatus.HELD else "its workflow does not run and no exception is open"
             missing.append(f"return {record.return_id} is {record.status.value}, {why}")

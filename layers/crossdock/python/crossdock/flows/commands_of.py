@@ -14,6 +14,8 @@ from crossdock.domain.commands import (
     CreateSalesOrder,
     Intent,
     InvoicedLine,
+    MovedLine,
+    MoveSalesOrderLines,
     PostInvoice,
     ReleaseFulfillment,
 )
@@ -46,7 +48,7 @@ def _create_sales_order(message: OutboundMessage, record: OrderRecord, services:
     order, erp = record.placed, message.connection
     lines: list[AllocatedLine] = []
     shares: dict[str, list[tuple[str, Decimal]]] = {}
-    for part in record.parts:
+    for part in (part for part in record.parts if not part.rerouted):
         for planned in part.plan.lines:
             shares.setdefault(planned.line_id, []).append((part.plan.location, planned.quantity.value))
     for line in (line for line in order.lines if line.quantity.value > 0):
@@ -90,6 +92,22 @@ def _cancel_fulfillment(message: OutboundMessage, record: OrderRecord, services:
     if part.external_id is None:
         raise NeedsPerson("PART_UNKNOWN", f"part {part.plan.part_id} was never released", remedy="discard the message")
     return CancelFulfillment(order_id=record.order_id, part_id=part.plan.part_id, external_id=part.external_id)
+
+
+def _move_sales_order_lines(message: OutboundMessage, record: OrderRecord, services: Services) -> Intent:
+    part = _part(message, record)
+    if part.moves_to is None:
+        raise NeedsPerson("PART_UNKNOWN", f"part {part.plan.part_id} goes nowhere else", remedy="discard the message")
+    known = record.sales_order.line_ids if record.sales_order else {}
+    return MoveSalesOrderLines(
+        order_id=record.order_id,
+        part_id=part.moves_to.part_id,
+        sales_order_id=_sales_order_id(record),
+        location_code=services.xref.their_location(message.connection, part.moves_to.location),
+        lines=tuple(
+            MovedLine(line_id=line.line_id, erp_line_id=known.get(line_key(line.line_id, part.plan.location), ""), quantity=line.quantity.value) for line in part.plan.lines
+        ),
+    )
 
 
 def _cancel_sales_order(message: OutboundMessage, record: OrderRecord, services: Services) -> Intent:
@@ -149,6 +167,7 @@ _MAKERS: dict[str, Callable[[OutboundMessage, OrderRecord, Services], Intent]] =
     "ReleaseFulfillment": _release_fulfillment,
     "CancelFulfillment": _cancel_fulfillment,
     "CancelSalesOrder": _cancel_sales_order,
+    "MoveSalesOrderLines": _move_sales_order_lines,
     "ConfirmShipment": _confirm_shipment,
     "PostInvoice": _post_invoice,
     "CancelOrder": _cancel_order,

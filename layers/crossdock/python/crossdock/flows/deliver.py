@@ -13,7 +13,7 @@ from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.order_record import OrderRecord, OrderStatus, SalesOrder
 from crossdock.domain.shipment import PartStatus
 from crossdock.domain.stage import QueueName
-from crossdock.flows import circuit, facts, prices, progress, raise_exception, reconcile, returns, stock
+from crossdock.flows import circuit, facts, prices, progress, raise_exception, reconcile, reroute, returns, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.commands_of import intent_of
 from crossdock.flows.receive import safe_id
@@ -33,7 +33,7 @@ LONGEST_DELAY_SECONDS = 900
 REPAIR = "repair"
 """The argument of a command that is sent again because its effect is missed."""
 
-_FORWARD = frozenset({"CreateSalesOrder", "ReleaseFulfillment"})
+_FORWARD = frozenset({"CreateSalesOrder", "ReleaseFulfillment", reroute.MOVE})
 """Commands that must not leave any more once the order is being cancelled."""
 
 
@@ -77,6 +77,11 @@ def _deliver(message: OutboundMessage, services: Services) -> None:
         raise NeedsPerson("ORDER_UNKNOWN", f"there is no order {message.order_id}", remedy="discard the message")
     if not progress.can(message.connection, message.command, services):
         _not_applicable(message, record, services)
+        return
+    if reroute.is_moved(message, record):
+        reroute.moved(message, None, services)
+    if reroute.is_moved(message, record) or reroute.is_off(message, record):
+        progress.advance(record.order_id, services)
         return
     intent = intent_of(message, record, services)
     if REPAIR in message.arguments:
@@ -160,7 +165,10 @@ def _once(message: OutboundMessage, intent: Intent, order_id: str | None, servic
 
 
 def _is_off(message: OutboundMessage, record: OrderRecord, services: Services) -> bool:
-    return message.command in _FORWARD and _being_cancelled(services.orders.get(record.order_id) or record, message.part_id)
+    if message.command not in _FORWARD:
+        return False
+    current = services.orders.get(record.order_id) or record
+    return _being_cancelled(current, message.part_id) or reroute.is_off(message, current)
 
 
 def _being_cancelled(current: OrderRecord, part_id: str | None) -> bool:
@@ -237,6 +245,7 @@ def _recorded(message: OutboundMessage, receipt: Receipt, services: Services) ->
     handlers: dict[str, Callable[[OutboundMessage, Receipt, Services], None]] = {
         "CreateSalesOrder": _sales_order_created,
         "CancelSalesOrder": _sales_order_cancelled,
+        reroute.MOVE: reroute.moved,
         "ReleaseFulfillment": _released,
         "CancelFulfillment": _fulfillment_cancelled,
         "ConfirmShipment": _confirmed,

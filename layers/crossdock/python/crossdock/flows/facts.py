@@ -34,7 +34,7 @@ from crossdock.domain.order import Order
 from crossdock.domain.order_record import TERMINAL, BookedLine, BookedShipment, OrderRecord, OrderStatus, Parked, Part
 from crossdock.domain.shipment import PartLine, PartStatus, Shipment
 from crossdock.domain.stock import ReservedLine
-from crossdock.flows import customers, prices, progress, raise_exception, returns, stock
+from crossdock.flows import customers, prices, progress, raise_exception, reroute, returns, stock
 from crossdock.flows import order as order_flow
 from crossdock.flows.services import Services
 
@@ -458,6 +458,9 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
     record = services.orders.change(order_id, join)
     # Also on a repeat: the first time may have ended between the record and what follows from it.
     for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
+        part = record.part(booked.part_id)
+        if part is not None:
+            reroute.overtaken(record, part, services)
         place = services.spec.locations[booked.location]
         # Only who works a location and counts it by itself has taken the goods off its count at the moment they left.
         left_at = booked.shipment.dispatched_at if place.stock_from == place.connection == source else None
@@ -473,7 +476,6 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
             details={"shipment": booked.shipment.shipment_id},
             at=now,
         )
-        part = record.part(booked.part_id)
         for code in ("ACKNOWLEDGEMENT_MISSING", *(("SHIPMENT_OVERDUE", "FULFILLMENT_REFUSED") if part is not None and not part.open else ())):
             raise_exception.close(exception_id(code, order_id, booked.part_id), actor=raise_exception.SYSTEM, note="the shipment came", services=services)
         if booked.late:
@@ -551,6 +553,8 @@ def _refused(event: Event, fact: FulfillmentRefused, services: Services) -> None
         return  # the echo of our own cancellation
     if part.status is PartStatus.SHIPPED:
         return  # overtaken: it has left all the same
+    if fact.final and reroute.refused(record, part, fact.reason, source=event.source, reference=event.causation_id, services=services):
+        return
     raise_exception.business(
         "FULFILLMENT_REFUSED",
         f"part {part.plan.part_id} at {part.plan.location}: {fact.reason}",

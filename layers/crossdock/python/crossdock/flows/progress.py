@@ -381,7 +381,8 @@ def left_of(part: Part) -> list[ReservedLine]:
     for line in part.plan.lines:
         for sku, count in line.takes(in_base_units(line, part.remaining(line.line_id))).items():
             sums[sku] += count
-    return [ReservedLine(sku=sku, location=part.plan.location, quantity=quantity) for sku, quantity in sums.items() if quantity > 0]
+    location = part.moves_to.location if part.moves_to is not None and part.stock_moved else part.plan.location
+    return [ReservedLine(sku=sku, location=location, quantity=quantity) for sku, quantity in sums.items() if quantity > 0]
 
 
 def give_back(order_id: str, services: Services) -> None:

@@ -170,7 +170,7 @@ def _effects_of(record: OrderRecord, erp: str) -> Iterator[OutboundMessage]:
     if record.sales_order is not None and not record.sales_order.cancelled:
         yield OutboundMessage(command="CreateSalesOrder", connection=erp, order_id=record.order_id, arguments=repair)
     for part in record.parts:
-        if part.open and part.released_at is not None and part.plan.connection != record.source and not part.shipped:
+        if part.open and part.moves_to is None and part.released_at is not None and part.plan.connection != record.source and not part.shipped:
             yield OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id, arguments=repair)
     for booked in record.shipments:
         shipment_id = booked.shipment.shipment_id

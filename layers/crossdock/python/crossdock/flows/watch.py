@@ -16,7 +16,7 @@ from crossdock.domain.stage import QueueName
 from crossdock.domain.tenant import HoldKind
 from crossdock.domain.waiting import Step
 from crossdock.flows import order as order_flow
-from crossdock.flows import prices, progress, raise_exception, reconcile, returns, stock
+from crossdock.flows import prices, progress, raise_exception, reconcile, reroute, returns, stock
 from crossdock.flows.services import Services
 
 FORGOTTEN_AFTER = timedelta(minutes=2)
@@ -221,6 +221,7 @@ def _stalled(record: OrderRecord, services: Services, now: datetime) -> None:
         progress.send_again(OutboundMessage(command="CreateSalesOrder", connection=services.spec.erp, order_id=record.order_id), record, services)
     order_flow.hold_difference(record, services)
     if waiting.step is Step.RELEASE:
+        reroute.go_on(record, services)
         for part in order_flow.unreleased(record):
             progress.send_again(
                 OutboundMessage(command="ReleaseFulfillment", connection=part.plan.connection, order_id=record.order_id, part_id=part.plan.part_id), record, services

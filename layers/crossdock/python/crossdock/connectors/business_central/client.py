@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from crossdock.connectors.business_central import mapping, wire
 from crossdock.domain import strict_json
-from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, PostCreditMemo, PostInvoice, Receipt, ReleaseFulfillment
+from crossdock.domain.commands import CancelFulfillment, CancelSalesOrder, CreateSalesOrder, Intent, MoveSalesOrderLines, PostCreditMemo, PostInvoice, Receipt, ReleaseFulfillment
 from crossdock.domain.connector import (
     ConnectionContext,
     HttpAnswer,
@@ -95,6 +95,7 @@ class BusinessCentralConnector:
             CreateSalesOrder: (self._create_sales_order, self._find_sales_order),
             CancelSalesOrder: (self._cancel_sales_order, self._find_cancelled_order),
             ReleaseFulfillment: (self._release, self._release),
+            MoveSalesOrderLines: (self._move_lines, self._find_moved_lines),
             CancelFulfillment: (self._cancel_part, self._find_cancelled_part),
             PostInvoice: (self._post_invoice, self._find_invoice),
             PostCreditMemo: (self._post_credit_memo, self._find_credit_memo),
@@ -285,6 +286,37 @@ class BusinessCentralConnector:
         if shipments:
             raise Rejected("ALREADY_SHIPPED", f"the goods of {reference} have left with {shipments[0].number}", remedy="arrange a return with the customer")
 
+    def _move_lines(self, command: MoveSalesOrderLines) -> Receipt:
+        """Changes the location of the lines that do not stand there yet. ``Rejected`` once one of them has left."""
+        location_id = self._location_ids({command.location_code})[command.location_code]
+        for _ in range(ATTEMPTS):
+            order, lines = self._lines_to_move(command)
+            if shipped := [line for line in lines if line.shippedQuantity]:
+                raise Rejected("ALREADY_SHIPPED", f"{len(shipped)} line(s) of sales order {order.number} have left", remedy="agree with the warehouse which of the two ships")
+            try:
+                for line in (line for line in lines if line.locationId != location_id):
+                    body = wire.body_of(wire.LineLocation(locationId=location_id))
+                    self._change_line(order, line, body, f"the location of a line of sales order {order.number}")
+            except _Changed:
+                continue
+            return Receipt(external_id=mapping.part_name(order.number, command.location_code), number=order.number)
+        raise _too_busy(command.sales_order_id)
+
+    def _find_moved_lines(self, command: MoveSalesOrderLines) -> Receipt | None:
+        location_id = self._location_ids({command.location_code})[command.location_code]
+        order, lines = self._lines_to_move(command)
+        there = all(line.locationId == location_id for line in lines)
+        return Receipt(external_id=mapping.part_name(order.number, command.location_code), number=order.number, found=True) if there else None
+
+    def _lines_to_move(self, command: MoveSalesOrderLines) -> tuple[wire.SalesOrder, list[wire.SalesOrderLine]]:
+        order = self._order(command.sales_order_id)
+        wanted = {line.erp_line_id for line in command.lines}
+        lines = [line for line in order.salesOrderLines if str(line.sequence) in wanted] if order is not None else []
+        if order is None or len(lines) != len(wanted):
+            named = ", ".join(sorted(wanted))
+            raise Rejected("NOT_FOUND", f"sales order {command.sales_order_id} has not all of the lines {named}", remedy="restore them in Business Central, then retry")
+        return order, lines
+
     # ------------------------------------------------------------------ parts worked in the ERP
     def _release(self, command: ReleaseFulfillment) -> Receipt:
         """The order's lines at the location are the work instruction, and they stand since the order was posted: nothing is written."""
@@ -354,13 +386,15 @@ class BusinessCentralConnector:
     def _set_quantities(self, order: wire.SalesOrder, plans: Iterable[mapping.LinePlan]) -> None:
         for plan in plans:
             if not plan.stands:
-                path = f"salesOrders({order.id})/salesOrderLines({plan.line.id})"
                 body = wire.body_of(wire.LineQuantities(shipQuantity=plan.ship, invoiceQuantity=plan.invoice))
-                answer = self._send("PATCH", path, body=body, etag=plan.line.etag)
-                if answer.status in _CHANGED:
-                    raise _Changed
-                if answer.status not in (200, 204):
-                    raise _refused(answer, f"the quantities of sales order {order.number}")
+                self._change_line(order, plan.line, body, f"the quantities of sales order {order.number}")
+
+    def _change_line(self, order: wire.SalesOrder, line: wire.SalesOrderLine, body: bytes, what: str) -> None:
+        answer = self._send("PATCH", f"salesOrders({order.id})/salesOrderLines({line.id})", body=body, etag=line.etag)
+        if answer.status in _CHANGED:
+            raise _Changed
+        if answer.status not in (200, 204):
+            raise _refused(answer, what)
 
     def _ship_and_invoice(self, order: wire.SalesOrder) -> None:
         answer = self._send("POST", f"salesOrders({order.id})/Microsoft.NAV.shipAndInvoice", etag=order.etag)

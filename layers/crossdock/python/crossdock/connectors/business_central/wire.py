@@ -284,6 +284,10 @@ class NewCreditMemo(Outbound):
     salesCreditMemoLines: tuple[NewCreditMemoLine, ...]
 
 
+class LineLocation(Outbound):
+    locationId: Key
+
+
 class LineQuantities(Outbound):
     """What the next posting is to do with one line."""
 
