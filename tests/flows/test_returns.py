@@ -661,6 +661,22 @@ def test_a_workflow_that_was_stopped_is_an_exception_that_a_person_starts_again(
     assert state(world).status is ReturnStatus.EXPIRED
 
 
+def test_a_workflow_that_was_stopped_while_the_goods_are_on_their_way_is_known_before_they_come() -> None:
+    world = a_world()
+    shipped(world)
+    ask(world)
+    world.later(rounds=3, hours=12)
+    assert world.open_codes() == []
+    world.workflow.stop(RMA)
+    world.later(rounds=2, hours=7)
+    found = world.the_exception("WORKFLOW_STOPPED")
+    exceptions.retry(found.exception_id, actor="mia", services=world.services, letters=world.letters)
+    world.run()
+    comes(world, receipt(("BOLT", "2", Disposition.RESTOCK)))
+    world.later()
+    assert (state(world).status, world.open_codes()) == (ReturnStatus.CLOSED, [])
+
+
 def test_a_workflow_that_gives_up_is_told_to_a_person() -> None:
     world = a_world()
     shipped(world)

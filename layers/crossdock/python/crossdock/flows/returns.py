@@ -54,9 +54,12 @@ FETCH = "FetchReturn"
 DIRECT = "direct"
 PARKED_FOR = timedelta(hours=24)
 LOOK_AGAIN = timedelta(minutes=5)
+LOOK_AFTER = timedelta(hours=12)
+"""Goods may be on their way for weeks; that their workflow still runs is looked at more often."""
 LOCK_SECONDS = 20
 _FORWARD = ("ApproveReturn", "ExpectReturn")
 """Commands that must not leave any more once nothing is to come of the return."""
+_AWAITED = (ReturnStatus.AUTHORISED, ReturnStatus.PARTIALLY_RECEIVED)
 _FOR_APPROVAL = ("RETURN_AUTHORISATION", "RETURN_TOTAL_DIFFERENCE")
 
 
@@ -279,12 +282,16 @@ def next_deadline(record: ReturnRecord, services: Services) -> datetime | None:
         return None
     if record.status is ReturnStatus.HELD:
         return record.due_at
-    if record.status in (ReturnStatus.AUTHORISED, ReturnStatus.PARTIALLY_RECEIVED) and record.expected_by is not None:
-        told = all(command in record.told for command in _FORWARD)
-        return record.expected_by if told else min(record.expected_by, record.updated_at + timedelta(minutes=level.post_minutes))
+    if record.status in _AWAITED and record.expected_by is not None:
+        return min(record.expected_by, record.updated_at + (LOOK_AFTER if _told(record) else timedelta(minutes=level.post_minutes)))
     if record.status is ReturnStatus.SETTLING:
         return record.updated_at + timedelta(minutes=level.post_minutes)
     return record.updated_at + timedelta(seconds=level.accept_seconds)
+
+
+def _told(record: ReturnRecord) -> bool:
+    """Whether storefront and warehouse know of it."""
+    return all(command in record.told for command in _FORWARD)
 
 
 # ------------------------------------------------------------------ may it come back
@@ -994,7 +1001,7 @@ def watched(return_id: str, services: Services, now: datetime) -> None:
     again = now + LOOK_AGAIN
     if record.status is ReturnStatus.HELD and record.ending is None:
         again = _undecided(record, services, now)
-    elif record.ending is None and record.expected_by is not None and record.expected_by <= now and record.status in (ReturnStatus.AUTHORISED, ReturnStatus.PARTIALLY_RECEIVED):
+    elif record.ending is None and record.expected_by is not None and record.expected_by <= now and record.status in _AWAITED:
         if record.receipts and record.waiting is not None and record.waiting.step is ReturnStep.RECEIVE:
             _settle_up(record, services)
         else:
@@ -1002,6 +1009,8 @@ def watched(return_id: str, services: Services, now: datetime) -> None:
             _end(return_id, ReturnStatus.EXPIRED, "the goods did not come in time", actor=raise_exception.SYSTEM, services=services)
     else:
         _stalled(record, services)
+        if record.status in _AWAITED and record.expected_by is not None and record.ending is None and _told(record):
+            again = min(record.expected_by, now + LOOK_AFTER)  # nothing but the goods is missing
     services.returns.change(return_id, lambda current: current.model_copy(update={"due_at": again}) if current.due_at is not None and current.due_at <= now else None)
 
 
