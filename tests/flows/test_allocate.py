@@ -386,3 +386,9 @@ def test_what_is_on_its_way_promises_the_order_from_the_day_on_which_it_fills_it
     assert allocate.promise([need("1", "BOLT", 99)], found, stock, tenant) is None
     hold = allocate.no_warehouse(an_order(), [need("1", "BOLT", 4)], found, stock, tenant)
     assert hold.seen["can be filled from"].startswith("2026-10-07")
+
+
+def test_a_search_that_finds_nothing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocate, "MAX_TRIES", 3)
+    asked = [need(str(number), "BOLT", 3) for number in range(5)]
+    assert assign(asked, LOCATIONS, levels({("BOLT", place): 4 for place in LOCATIONS}), rules(split=True)) is None

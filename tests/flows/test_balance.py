@@ -200,6 +200,8 @@ def test_a_return_that_a_person_has_just_declined_is_on_its_way_until_everybody_
     assert (found.adds_up, found.returns.held, found.returns.in_flight) == (True, 0, 2)
     world.workflow.stop("RMA-shop-R2")
     assert not world.balance().adds_up
+    world.later(2, hours=13)
+    assert (world.open_codes(), world.balance().returns.exception) == (["WORKFLOW_STOPPED"], 1)
 
 
 def test_a_return_that_nobody_is_asked_about_or_whose_workflow_was_stopped_is_missed() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from crossdock.domain.commands import SetPrice
 from crossdock.domain.errors import NeedsPerson, Rejected, RetryLater
 from crossdock.domain.events import PriceChanged, ProductChanged
 from crossdock.domain.governed import Governed, Told
+from crossdock.domain.manifest import PollContract
 from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.money import Money
 from crossdock.domain.price import Price, differs_by_more_than, effective
@@ -22,7 +24,7 @@ from crossdock.domain.quantity import Quantity
 from crossdock.domain.stage import QueueName
 from crossdock.flows import exceptions, prices, reconcile, views
 from tests.fakes import START
-from tests.flows.world import MANIFESTS, World, an_order, event, line, spec, usd
+from tests.flows.world import MANIFESTS, World, an_order, line, spec, usd
 
 CATALOG = "catalog#BOLT"
 
@@ -308,6 +310,14 @@ def test_an_order_is_checked_against_the_accounts_own_price_and_quantity_break()
     assert "ERP 7.00 USD" in world.the_exception("PRICE_DIFFERENCE").detail
 
 
+def test_where_only_another_accounts_price_is_kept_the_erp_is_asked() -> None:
+    world = a_world()
+    says(world, price("3", account="C99999"), minute=1)
+    world.place(an_order(1, [line("1", "BOLT", "1", "10")]))
+    world.run()
+    assert (world.status(), world.open_codes()) == ("released", [])
+
+
 def test_a_case_is_checked_against_twelve_times_the_piece() -> None:
     world = a_world()
     says(world, price("8", account="C10010"), minute=1)
@@ -471,12 +481,69 @@ def test_a_change_that_waits_cannot_be_retried() -> None:
         exceptions.retry(world.the_exception("PRICE_CHANGE").exception_id, actor="jo", services=world.services, letters=world.letters)
 
 
+def test_two_people_who_decide_at_once_decide_once() -> None:
+    world = a_world()
+    says(world, "10", minute=1)
+    says(world, "20", minute=2)
+    opened, real = world.the_exception("PRICE_CHANGE").exception_id, world.catalog.change
+
+    def after_another(sku: str, change: Any, *, now: datetime) -> Any:
+        world.catalog.change = real  # type: ignore[method-assign]
+        prices.decide(opened, CATALOG, approve=False, actor="joe", note="", services=world.services)
+        return real(sku, change, now=now)
+
+    world.catalog.change = after_another  # type: ignore[method-assign]
+    prices.decide(opened, CATALOG, approve=True, actor="mia", note="", services=world.services)
+    assert counts(world) == "10.00 USD"
+
+
+def test_a_price_that_is_not_what_it_says_is_refused_and_another_currency_is_always_a_large_change() -> None:
+    with pytest.raises(ValidationError, match="in the unit that is priced"):
+        price("1", minimum=Quantity.of("2", "CS"))
+    with pytest.raises(ValidationError, match="valid_until is before"):
+        price("1", valid_from=START, valid_until=START - timedelta(days=1))
+    assert differs_by_more_than(Decimal(1000), usd(10), Money.of("10", "EUR"))
+
+
+# ------------------------------------------------------------------ sweeps, and who is asked
+
+
+def test_a_shop_that_is_busy_hears_the_price_later_and_one_that_never_knew_the_article_nothing() -> None:
+    world = a_world()
+    world.shop.fail("SetPrice", RetryLater("RATE_LIMITED", "busy", after_seconds=1))
+    says(world, "10", minute=1)
+    assert set_in_shop(world) == ["10.00 USD"]
+    prices.publish(OutboundMessage(command="SetPrice", connection="shop", arguments={"sku": "NUT"}), world.services)
+    assert set_in_shop(world) == ["10.00 USD"]
+
+
+def test_a_sweep_goes_on_where_it_had_told_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "AT_ONCE", 1)
+    world = a_world(prices={"publish": "schedule", "schedule_minutes": 30})
+    world.later(1, minutes=31)
+    for sku in ("BOLT", "NUT", "VALVE"):
+        says(world, price("5", sku=sku), minute=1)
+    assert prices.sweep_now(world.services) == ["shop"]
+    world.run()
+    assert {sku: record.shown["shop"].price for sku, record in world.catalog.records.items()} == dict.fromkeys(("BOLT", "NUT", "VALVE"), usd(5))
+
+
+def test_owners_that_can_be_asked_are_asked_now() -> None:
+    poll = PollContract(reason="it sends nothing by itself", every_seconds=300, awaited_every_seconds=60)
+    erp = MANIFESTS["erp"].model_copy(update={"polls": {"items": poll, "shipments": poll}})
+    world = World(spec(), manifests={"erp": erp})
+    assert prices.ask_owners(world.services) == ["erp items"]
+    assert any("PollConnection" in body and '"items"' in body for _, body in world.queues.sent)
+
+
 # ------------------------------------------------------------------ products
 
 
 def describe(world: World, minute: int = 1, source: str = "erp", **more: Any) -> None:
-    fact = ProductChanged(product=Product(sku="BOLT", description="Bolt", **more), as_of=START + timedelta(minutes=minute))
-    prices.described(event(source, fact), fact, world.services)
+    """In its own names."""
+    theirs = {"sku": world.services.xref.their_sku(source, "BOLT"), "base_unit": world.services.xref.their_unit(source, more.pop("base_unit", "EA"))}
+    world.tell(source, ProductChanged(product=Product(description="Bolt", **theirs, **more), as_of=START + timedelta(minutes=minute)))
+    world.run()
 
 
 def test_a_product_is_kept_with_what_it_was_before_and_late_words_are_ignored() -> None:

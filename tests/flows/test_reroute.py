@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from crossdock.domain.commands import MoveSalesOrderLines
-from crossdock.domain.errors import Rejected, UnknownOutcome
+from crossdock.domain.errors import NeedsPerson, Rejected, UnknownOutcome
 from crossdock.domain.events import FulfillmentRefused
+from crossdock.domain.messages import OutboundMessage
 from crossdock.domain.stage import QueueName
-from crossdock.flows import exceptions
+from crossdock.flows import exceptions, reroute
+from crossdock.flows.commands_of import intent_of
 from tests.flows.world import MANIFESTS, World, an_order, line, spec
 
 ANY = [{"reasons": []}]
@@ -268,6 +270,60 @@ def test_goods_that_leave_while_the_erp_moves_their_lines_are_told_to_a_person()
     assert (world.status(), world.open_codes()) == ("shipped", ["FULFILLMENT_REFUSED"])
     assert "back to CHI" in (world.the_exception("FULFILLMENT_REFUSED").remedy or "")
     assert (committed(world), world.stock.shelf["BOLT", "CHI"].on_hand, world.stock.shelf["BOLT", "DAL"].on_hand) == ({}, 85, 50)
+
+
+@pytest.mark.parametrize("there", [50, 0], ids=["stock moves", "no stock there"])
+def test_goods_that_leave_while_their_stock_moves_leave_nothing_reserved(there: int) -> None:
+    world = a_world(routing={"rules": [{"locations": ["CHI", "DAL"]}]})
+    placed(world)
+    late, real, calls = world.dispatch("shop-1.1"), world.stock.move, []
+
+    def and_meanwhile(order_id: str, gone: Any, at: Any, *, token: str) -> bool:
+        calls.append(token)
+        if len(calls) == 1:
+            world.stock.shelf["BOLT", "DAL"] = world.stock.shelf["BOLT", "DAL"].model_copy(update={"on_hand": Decimal(there)})
+            world.tell("erp", late)
+            while world._work(QueueName.INBOUND) or world._work(QueueName.WORK):
+                pass
+        return real(order_id, gone, at, token=token)
+
+    world.stock.move = and_meanwhile  # type: ignore[method-assign]
+    refuse(world)
+    assert (world.status(), world.open_codes(), len(world.record().parts)) == ("completed", [], 1)
+    assert (committed(world), world.stock.shelf["BOLT", "CHI"].on_hand, world.stock.shelf["BOLT", "DAL"].on_hand) == ({}, 85, there)
+    assert not [lines for _, lines in world.stock.outstanding() if lines]
+
+
+def test_stock_that_somebody_else_takes_each_time_is_for_a_person() -> None:
+    world = a_world()
+    placed(world)
+    world.stock.move = lambda *_arguments, **_named: False  # type: ignore[method-assign]
+    refuse(world)
+    assert world.open_codes() == ["FULFILLMENT_REFUSED"]
+    assert world.record().parts[0].moves_to is None
+    assert committed(world) == {"CHI": 15}
+
+
+def test_whoever_hears_of_it_late_finds_it_done_and_what_was_planned_meanwhile() -> None:
+    world = a_world()
+    placed(world)
+    before = world.record()
+    refuse(world)
+    assert reroute.refused(before, before.parts[0], "cannot find it", source="erp", reference="d", services=world.services)
+    assert [part.plan.part_id for part in world.record().parts] == ["shop-1.2", "shop-1.1"]
+    assert reroute._with_plan(world.record(), "shop-1.2", world.record().parts[0].plan) is None
+    with pytest.raises(NeedsPerson, match="PART_UNKNOWN"):
+        intent_of(OutboundMessage(command="MoveSalesOrderLines", connection="erp", order_id="shop-1", part_id="shop-1.1"), world.record(), world.services)
+
+
+def test_a_shelf_that_is_empty_already_is_not_emptied_again() -> None:
+    world = a_world([{"reasons": [], "reroute": False, "stock": "none_left"}])
+    placed(world)
+    world.clock.pass_by(minutes=1)
+    refuse(world)
+    changes = world.stock.shelf["BOLT", "CHI"].changes
+    refuse(world)
+    assert (world.stock.shelf["BOLT", "CHI"].on_hand, world.stock.shelf["BOLT", "CHI"].changes) == (0, changes)
 
 
 @pytest.mark.parametrize("missing", ["everything", "a piece"])

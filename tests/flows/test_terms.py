@@ -67,11 +67,19 @@ def test_a_large_change_waits_for_another_person_and_the_audit_shows_both(after:
     assert [entry.action for entry in world.audit.entries(SUBJECT)].count("TermsChanged") == 1
 
 
+def test_the_same_terms_said_anew_are_no_change() -> None:
+    world = World(spec())
+    says(world, "10000", minute=1)
+    says(world, "10000", minute=2)
+    assert [entry.action for entry in world.audit.entries(SUBJECT)].count("TermsChanged") == 1
+
+
 def test_refused_terms_leave_an_exception_until_the_owner_says_otherwise() -> None:
     world = World()
     says(world, "10000", minute=1)
     says(world, "90000", minute=2)
     decide(world, "reject")
+    says(world, "90000", minute=2)  # told again it stays refused
     assert (limit(world), world.open_codes()) == ("10000.00 USD", ["TERMS_STALE"])
     assert world.accounts.records["C10010"].terms.stale
     says(world, "80000", minute=3)

@@ -459,8 +459,7 @@ def book(order_id: str, part_id: str | None, shipment: Shipment, *, source: str,
     # Also on a repeat: the first time may have ended between the record and what follows from it.
     for booked in (booked for booked in record.shipments if _is_of(booked, shipment)):
         part = record.part(booked.part_id)
-        if part is not None:
-            reroute.overtaken(record, part, services)
+        reroute.overtaken(record, part, services)
         place = services.spec.locations[booked.location]
         # Only who works a location and counts it by itself has taken the goods off its count at the moment they left.
         left_at = booked.shipment.dispatched_at if place.stock_from == place.connection == source else None

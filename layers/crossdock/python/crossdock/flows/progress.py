@@ -267,10 +267,10 @@ def _complete(record: OrderRecord, services: Services) -> OrderRecord:
         if current.status is OrderStatus.COMPLETED or current.waiting is None:
             return None
         completed = with_status(caught_up(current, now), OrderStatus.COMPLETED, now)
-        if completed.status is not OrderStatus.COMPLETED:
-            return None  # never told to be completed while its record says otherwise: the watch goes on looking at it
         answered = current.waiting.model_copy(update={"answer": {"completed": True}})
-        return completed.model_copy(update={"completed_at": now, "due_at": None, "waiting": answered})
+        over = completed.model_copy(update={"completed_at": now, "due_at": None, "waiting": answered})
+        # Never told to be completed while its record says otherwise: the watch goes on looking at it.
+        return over if completed.status is OrderStatus.COMPLETED else None
 
     changed = services.orders.change(record.order_id, complete)
     return _answer_again(changed, changed.waiting, services) if changed.waiting and changed.status is OrderStatus.COMPLETED else changed

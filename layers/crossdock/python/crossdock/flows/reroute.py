@@ -35,15 +35,14 @@ def refused(record: OrderRecord, part: Part, reason: str, *, source: str, refere
         return False
     goes = rule.reroute and _may_move(record, part, services) and _moved(record.order_id, part.plan.part_id, services)
     _effect(part, rule, source=source, reference=reference, services=services)
-    if goes:
-        current = services.orders.get(record.order_id) or record
-        standing = current.part(part.plan.part_id)
-        to = standing.moves_to.location if standing and standing.moves_to else "another location"
+    current = services.orders.get(record.order_id) or record
+    standing = current.part(part.plan.part_id)
+    if goes and standing is not None and standing.moves_to is not None:
         raise_exception.note_once(
             record.order_id,
             actor=raise_exception.SYSTEM,
             action="FulfillmentRerouting",
-            summary=f"part {part.plan.part_id}: {reason}; goes to {to}"[:500],
+            summary=f"part {part.plan.part_id}: {reason}; goes to {standing.moves_to.location}"[:500],
             details={"part": part.plan.part_id},
             at=services.clock.now(),
             services=services,
@@ -79,8 +78,8 @@ def _moved(order_id: str, part_id: str, services: Services) -> bool:
     for _ in range(TRIES):
         record = services.orders.get(order_id)
         part = record.part(part_id) if record else None
-        if record is None or part is None or part.rerouted:
-            return part is not None
+        if record is None or part is None or not part.open:
+            return part is not None  # another part has taken its place, or it has left all the same
         if part.moves_to is None:
             found = _elsewhere(record, part, services)
             if found is None:
@@ -93,9 +92,9 @@ def _moved(order_id: str, part_id: str, services: Services) -> bool:
             return True
         if _stock_there(order_id, part, part.moves_to, services):
             written = services.orders.change(order_id, lambda current: _noted(current, part_id)).part(part_id)
-            if written is None or not written.stock_moved:  # the goods left while the stock moved
-                _stock_back(order_id, part, part.moves_to, services)
-            return written is not None and written.stock_moved
+            if written is not None and written.stock_moved:
+                return True
+            _stock_back(order_id, part, part.moves_to, services)  # the goods left while the stock moved
         services.orders.change(order_id, lambda current: _without_plan(current, part_id))  # somebody was first: look again
     return False
 
@@ -123,10 +122,10 @@ def _move(order_id: str, origin: str, to: str, needed: dict[str, Decimal], reach
     return done
 
 
-def overtaken(record: OrderRecord, part: Part, services: Services) -> None:
+def overtaken(record: OrderRecord, part: Part | None, services: Services) -> None:
     """The goods have left where they were given up: the reservation goes back there, and the plan is dropped."""
-    to = part.moves_to
-    if to is None:
+    to = part.moves_to if part is not None else None
+    if part is None or to is None:
         return
     if part.stock_moved or _stock_there(record.order_id, part, to, services):  # under its token: whoever is about to move it finds it moved
         _stock_back(record.order_id, part, to, services)
@@ -236,28 +235,26 @@ def moved(message: OutboundMessage, receipt: Receipt | None, services: Services)
         over = part.model_copy(update={"status": PartStatus.CANCELLED, "rerouted": True, "moves_to": None, "stock_moved": False})
         parts = (*(new if other.plan.part_id == part_id else other for other in current.parts), over)
         sales_order = current.sales_order
-        if sales_order is not None:
-            names = {line_key(line.line_id, part.plan.location): line_key(line.line_id, to.location) for line in part.plan.lines}
-            sales_order = sales_order.model_copy(update={"line_ids": {names.get(key, key): known for key, known in sales_order.line_ids.items()}})
+        names = {line_key(line.line_id, part.plan.location): line_key(line.line_id, to.location) for line in part.plan.lines}
+        known = {names.get(key, key): value for key, value in sales_order.line_ids.items()} if sales_order else {}
+        sales_order = sales_order and sales_order.model_copy(update={"line_ids": known})
         changed = current.model_copy(update={"parts": parts, "sales_order": sales_order, "updated_at": now})
         return changed.model_copy(update={"due_at": progress.next_deadline(changed, services)})
 
     record = services.orders.change(message.order_id or "", take_its_place)
     old = record.part(part_id)
-    if old is None:
-        return
-    if not old.rerouted:
-        if old.shipped:
-            raise_exception.business(
-                "FULFILLMENT_REFUSED",
-                f"part {part_id} was given up and shipped from {old.plan.location} all the same, after its lines were moved in the ERP",
-                record=record,
-                services=services,
-                what=part_id,
-                connection=message.connection,
-                remedy=f"set the location of the lines of sales order {record.sales_order.number if record.sales_order else ''} back to {old.plan.location}",
-                since=now,
-            )
+    if old is not None and old.shipped and not old.rerouted:
+        raise_exception.business(
+            "FULFILLMENT_REFUSED",
+            f"part {part_id} was given up and shipped from {old.plan.location} all the same, after its lines were moved in the ERP",
+            record=record,
+            services=services,
+            what=part_id,
+            connection=message.connection,
+            remedy=f"set the location of the lines of sales order {record.sales_order.number if record.sales_order else ''} back to {old.plan.location}",
+            since=now,
+        )
+    if old is None or not old.rerouted:
         return
     raise_exception.note_once(
         record.order_id,
