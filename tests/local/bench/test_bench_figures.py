@@ -73,6 +73,12 @@ def record() -> dict[str, Any]:
             "total": 2.5,
             "after_rotations": 2.0,
         },
+        "stock": {
+            "machine": MACHINE,
+            "flood": {"reports": 3000, "taken_seconds": 2.5, "seconds": 20.0, "per_second": 170.0, "share_of_goal": 1.02, "lost": 0, "newest_does_not_hold": 0},
+            "shown_after": {"changes": 60, "every_seconds": 1.0, "p50": 5.0, "p95": 6.0, "slowest": 7.0},
+            "contention": [{"skus": 1, "reservations": 1000, "at_once": 20, "per_second": 900, "told_to_come_again": 0}],
+        },
         "load": {
             "machine": MACHINE,
             "webhooks": {"body_bytes": 4500, "at_once": 8, "each": 200, "intake_alone": rates, "everything": rates},
@@ -242,7 +248,7 @@ def test_a_section_that_fails_costs_no_other_section_and_the_run_ends_with_1(
     assert bench.main(["run"]) == 1
 
     kept = json.loads((tmp_path / "docs" / "benchmarks.json").read_text())
-    assert set(kept) == {"imports", "sizes", "idle", "load", "failed"}
+    assert set(kept) == {"imports", "sizes", "idle", "load", "stock", "failed"}
     assert "FAILED  section operations: RuntimeError: the engine went away" in capsys.readouterr().out
     assert not (tmp_path / "docs" / "benchmarks.md").exists(), "a page that is not whole would look like one"
 
@@ -284,7 +290,7 @@ def test_the_page_tells_every_section_with_machine_and_date_and_leaves_no_placeh
 
     assert "$where" not in text
     assert "${" not in text
-    assert text.count("Measured 2026-11-22 on a processor, 2 cores") == 4
+    assert text.count("Measured 2026-11-22 on a processor, 2 cores") == 5
     assert "| dependencies | 12.00 | 4.00 |" in text
     assert "**0.1263**" in text
     assert "Not run: 10,000 orders, which would take about 333 minutes." in text
