@@ -48,7 +48,8 @@ def _memos(tenant: Tenant, return_id: str) -> list[dict[str, Any]]:
 
 def _completed(tenant: Tenant, lines: list[tuple[str, int]]) -> str:
     order_id = shop.place(tenant, lines)
-    tenant.reaches(order_id, "completed", within=90)
+    # The watch goes on with what a lost message left standing: that may take its rounds. These stories are about the return, not about the speed of the order.
+    tenant.reaches(order_id, "completed", within=300)
     return order_id
 
 
