@@ -203,16 +203,7 @@ def _checked_stock(delivery: Delivery, client: str, services: Services) -> int:
                 foreign.append(FieldProblem(f"reports.{index}.location", f"the stock of {location} is counted by {owner}"))
     if unknown:
         raise NeedsPerson("MISSING_XREF", f"{len(unknown)} name(s) are not known here", remedy="correct the fields named, or have them added", fields=unknown)
-    if foreign:
-        services.audit.append(
-            "inventory",
-            actor=client,
-            action="WriteRefused",
-            summary=f"{len(foreign)} report(s) on stock that another system owns",
-            details={"first": f"{foreign[0].path}: {foreign[0].problem}"},
-            at=services.clock.now(),
-        )
-        raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} report(s) are about stock that another system counts", remedy="leave them out", fields=foreign)
+    _refuse_foreign(foreign, "inventory", "reports are about stock that another system counts", client, services)
     return len(facts)
 
 
@@ -249,18 +240,22 @@ def _checked_accounts(delivery: Delivery, client: str, services: Services) -> in
 
 
 def _own(owners: list[str], name: str, client: str, services: Services) -> None:
-    """Refuses, on record, what another system owns."""
     foreign = [FieldProblem(f"{name}.{index}", f"{owner} is the system of record") for index, owner in enumerate(owners) if owner != DIRECT]
+    _refuse_foreign(foreign, name, f"of the {name} are another system's to say", client, services)
+
+
+def _refuse_foreign(foreign: list[FieldProblem], subject: str, what: str, client: str, services: Services) -> None:
+    """Refuses, on record, what another system owns."""
     if foreign:
         services.audit.append(
-            name,
+            subject,
             actor=client,
             action="WriteRefused",
-            summary=f"{len(foreign)} of the {name} reported are another system's to say",
+            summary=f"{len(foreign)} {what}",
             details={"first": f"{foreign[0].path}: {foreign[0].problem}"},
             at=services.clock.now(),
         )
-        raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} of the {name} are another system's to say", remedy="leave them out", fields=foreign)
+        raise Rejected("NOT_SYSTEM_OF_RECORD", f"{len(foreign)} {what}", remedy="leave them out", fields=foreign)
 
 
 def _get_price(call: Call, services: Services, sku: str) -> Answer:

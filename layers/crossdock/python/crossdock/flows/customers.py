@@ -78,15 +78,8 @@ def changed(event: Event, fact: AccountChanged, services: Services) -> None:
     told, now = fact.account, services.clock.now()
     owner, subject = services.spec.owner("customers"), subject_of(told.account)
     if event.source != owner:
-        raise_exception.note_once(
-            subject,
-            actor=event.source,
-            action="WriteRefused",
-            summary=f"the account is {owner}'s to describe, not {event.source}'s",
-            details={"delivery": event.causation_id},
-            at=now,
-            services=services,
-        )
+        summary = f"the account is {owner}'s to describe, not {event.source}'s"
+        raise_exception.write_refused(subject, source=event.source, summary=summary, delivery=event.causation_id, services=services)
         return
     word = Told[Terms](value=told.terms, as_of=fact.as_of, source=event.source, requested_by=fact.requested_by or event.source)
 

@@ -106,15 +106,8 @@ def _with(record: CatalogRecord, key: str, governed: Governed[Price], now: datet
 
 
 def _refuse(sku: str, what: str, owner: str, event: Event, services: Services) -> None:
-    raise_exception.note_once(
-        subject_of(sku),
-        actor=event.source,
-        action="WriteRefused",
-        summary=f"{what} is {owner}'s to say, not {event.source}'s",
-        details={"delivery": event.causation_id},
-        at=services.clock.now(),
-        services=services,
-    )
+    summary = f"{what} is {owner}'s to say, not {event.source}'s"
+    raise_exception.write_refused(subject_of(sku), source=event.source, summary=summary, delivery=event.causation_id, services=services)
 
 
 def _follow(record: CatalogRecord, key: str, governed: Governed[Price], services: Services) -> None:

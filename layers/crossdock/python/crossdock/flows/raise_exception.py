@@ -293,6 +293,11 @@ def note_once(subject: str, *, actor: str, action: str, summary: str, details: d
     services.audit.append_once(subject, actor=actor, action=action, summary=summary, details=details, at=at)
 
 
+def write_refused(subject: str, *, source: str, summary: str, delivery: str, services: Services) -> None:
+    """On record, once per delivery: the source wrote what another system owns (systems_of_record), and nothing came of it."""
+    note_once(subject, actor=source, action="WriteRefused", summary=summary, details={"delivery": delivery}, at=services.clock.now(), services=services)
+
+
 def close_for_message(queue: QueueName, message: str, *, services: Services) -> None:
     """The message went through: whatever was recorded about it is settled by that."""
     close(message_exception_id(queue, message), actor=SYSTEM, note="the message went through", services=services)

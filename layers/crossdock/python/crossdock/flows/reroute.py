@@ -174,14 +174,14 @@ def _effect(part: Part, rule: RefusalRule, *, source: str, reference: str, servi
     """What the reason says of the pieces. Believed only of whoever counts them there, like every word on stock."""
     if rule.stock == "keep":
         return
-    for sku, count in _unshipped(part).items():
-        level = services.stock.level(sku, part.plan.location)
-        gone = count if rule.stock == "take_off" else max(Decimal(0), level.on_hand) if level is not None else Decimal(0)
+    for line in progress.left_of(part):
+        level = services.stock.level(line.sku, part.plan.location)
+        gone = line.quantity if rule.stock == "take_off" else max(Decimal(0), level.on_hand) if level is not None else Decimal(0)
         if gone > 0:
             lost = StockAdjustment(
-                sku=sku,
+                sku=line.sku,
                 location=part.plan.location,
-                adjustment_id=f"{part.plan.part_id}/refused/{sku}"[:120],
+                adjustment_id=f"{part.plan.part_id}/refused/{line.sku}"[:120],
                 change=-gone,
                 reason="refused by the warehouse",
                 occurred_at=services.clock.now(),
@@ -191,15 +191,7 @@ def _effect(part: Part, rule: RefusalRule, *, source: str, reference: str, servi
 
 def _all_of(part: Part) -> dict[str, Decimal]:
     """What was reserved for it, in base units by SKU."""
-    return _unshipped(part.model_copy(update={"shipped": {}}))
-
-
-def _unshipped(part: Part) -> dict[str, Decimal]:
-    sums: dict[str, Decimal] = {}
-    for line in part.plan.lines:
-        for sku, count in line.takes(progress.in_base_units(line, part.remaining(line.line_id))).items():
-            sums[sku] = sums.get(sku, Decimal(0)) + count
-    return sums
+    return {line.sku: line.quantity for line in progress.left_of(part.model_copy(update={"shipped": {}}))}
 
 
 def go_on(record: OrderRecord, services: Services) -> None:

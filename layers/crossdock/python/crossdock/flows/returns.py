@@ -164,14 +164,8 @@ def received(event: Event, fact: ReturnReceived, services: Services) -> None:
         return
     place = services.spec.locations[record.location]
     if event.source not in (place.connection, DIRECT):
-        services.audit.append(
-            record.return_id,
-            actor=event.source,
-            action="WriteRefused",
-            summary=f"what comes to {record.location} is {place.connection}'s to receive, not {event.source}'s",
-            details={"delivery": event.causation_id},
-            at=services.clock.now(),
-        )
+        summary = f"what comes to {record.location} is {place.connection}'s to receive, not {event.source}'s"
+        raise_exception.write_refused(record.return_id, source=event.source, summary=summary, delivery=event.causation_id, services=services)
         return
     now = services.clock.now()
     late = False

@@ -53,14 +53,8 @@ def _believed(sku: str, location: str, source: str, reference: str, services: Se
     place = services.spec.locations[location]
     if place.stock_from == source:
         return place
-    services.audit.append(
-        f"{sku}@{location}",
-        actor=source,
-        action="WriteRefused",
-        summary=f"the stock at {location} is {place.stock_from}'s to count, not {source}'s",
-        details={"delivery": reference},
-        at=services.clock.now(),
-    )
+    summary = f"the stock at {location} is {place.stock_from}'s to count, not {source}'s"
+    raise_exception.write_refused(f"{sku}@{location}", source=source, summary=summary, delivery=reference, services=services)
     return None
 
 
