@@ -409,6 +409,8 @@ class MemoryStock:
             level = self.shelf.get((line.sku, line.location))
             if level is None or level.available + line.reach < line.quantity:
                 return False
+        if any(self.left[order_id].get((line.sku, line.location), Decimal(0)) < line.quantity for line in gone):
+            return False
         self.tokens[order_id].add(token)
         standing = self.reservations[order_id]
         for sign, lines in ((-1, gone), (1, there)):

@@ -240,6 +240,19 @@ def test_what_is_reserved_moves_once_per_token_or_not_at_all(table: StateTable) 
     assert list(stock.outstanding()) == []
 
 
+def test_what_was_given_back_does_not_move(table: StateTable) -> None:
+    stock = stocked(table, 10)
+    stocked(table, 5, location="DAL")
+    stock.reserve(wish("order-1", line(4)))
+    stock.release("order-1", [line(4)], token="cancelled")
+
+    assert not stock.move("order-1", [line(4)], [line(4, location="DAL")], token="late")
+
+    assert (int(level(stock).committed), int(available(table))) == (0, 10)
+    assert (int(level(stock, location="DAL").committed), int(available(table, location="DAL"))) == (0, 5)
+    assert list(stock.outstanding()) == []
+
+
 def test_twenty_parts_that_move_to_the_same_last_pieces_never_take_more_than_there_is(account: Account) -> None:
     stock = stocked(StateTable(OneAtATime(account.clients), "state"), 60)
     stocked(account.table, 20, location="DAL")

@@ -341,6 +341,8 @@ class DynamoStock:
             for sign, lines in ((-1, _summed(gone)), (1, _summed(there))):
                 for line in lines:
                     left[_position(line)] = left.get(_position(line), Decimal(0)) + sign * line.quantity
+            if min(left.values()) < 0:
+                return False  # it was given back meanwhile
             standing = Reservation.model_validate_json(unpacked(item["document"]))
             moved = standing.model_copy(update={"lines": tuple(_summed((*standing.lines, *(line.model_copy(update={"quantity": -line.quantity}) for line in gone), *there)))})
             update = {

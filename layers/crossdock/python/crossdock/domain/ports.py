@@ -183,7 +183,10 @@ class Stock(Protocol):
         ...
 
     def move(self, order_id: str, gone: Sequence[ReservedLine], there: Sequence[ReservedLine], *, token: str) -> bool:
-        """Gives reserved stock back at one place and commits it at another, both or neither. False: there is not enough there. ``token`` makes a repeat harmless."""
+        """Gives reserved stock back at one place and commits it at another, both or neither. ``token`` makes a repeat harmless.
+
+        False: there is not enough there, or it is not reserved any more.
+        """
         ...
 
     def release(self, order_id: str, lines: Sequence[ReservedLine], *, token: str) -> None:
