@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from decimal import Decimal
 
 import pytest
 
@@ -45,6 +46,35 @@ def test_a_refusal_of_the_3pl_is_an_exception_and_never_a_completed_order(acme: 
     acme.cli("exceptions", "retry", record["exception_id"])
     acme.reaches(order_id, "completed")
     eventually(lambda: not acme.exceptions(order_id=order_id), "the exception closed on the evidence")
+
+
+SEATTLE = {
+    "first_name": "Nora",
+    "last_name": "Castillo",
+    "company": "Blue Ridge Fabrication",
+    "address1": "85 Pike Street",
+    "city": "Seattle",
+    "province_code": "WA",
+    "country_code": "US",
+    "zip": "98101",
+}
+
+
+def test_what_the_3pl_gives_up_ships_from_the_next_warehouse_where_the_tenant_says_so(acme: Tenant) -> None:
+    acme.autopilot("threepl", enabled=False)
+    order_id = place(acme, [("AC-BRG-6204", 4)], address=SEATTLE, rate=Decimal(0))
+    taxed = acme.exception(order_id=order_id)  # the ERP taxes by the account's area, and the account is of Illinois
+    acme.cli("exceptions", "resolve", taxed["exception_id"], "--decision", "approve", "--note", "sold to another state")
+    [threepl_order] = eventually(lambda: acme.threepl_orders(order_id), "the 3PL has the order")
+    [given_up] = [one for one in acme.state("threepl")["shipments"] if one["order_id"] == threepl_order["id"]]
+
+    acme.act("threepl", "reject", shipment_id=int(given_up["id"]))
+
+    done = acme.reaches(order_id, "completed", within=90)
+    assert [(part["location"], part["status"]) for part in done["parts"]] == [("DAL", "shipped"), ("MOR", "cancelled")]
+    assert {"FulfillmentRerouting", "FulfillmentRerouted"} <= {entry["action"] for entry in acme.timeline(order_id)}
+    assert len(acme.invoices(order_id)) == 1
+    assert acme.exceptions(order_id=order_id) == []
 
 
 def test_a_cancellation_after_release_undoes_everything(acme: Tenant) -> None:
